@@ -1,0 +1,53 @@
+# make course   run the solved lessons and write build/site/       make lab    JupyterLab on notebooks/
+# make test     everything that must hold before a commit          make site   only the pages of build/site/
+# make notebooks  write notebooks/ and the README's table from lessons/
+# make remote     take the course's address from the git remote (for Colab)
+#
+# An environment that already has PyTorch: make course VENV=/path/to/it (nothing that fits is changed there).
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+
+PY := $(VENV)/bin/python
+READY := $(VENV)/.course-ready
+# Our own environment gets the tested versions; somebody else's only what it lacks.
+LOCK := $(if $(filter .venv,$(VENV)),-c requirements.lock)
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+
+.PHONY: course lab test notebooks site remote lint clean
+.DEFAULT_GOAL := course
+
+$(READY): requirements.txt requirements-dev.txt requirements.lock
+	@test -x $(PY) || $(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "This is Python %d.%d: the course needs 3.11 or later. Name another with: make PYTHON=python3.12" % v[:2])'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No environment could be made: on Debian and Ubuntu, install python3-venv."; exit 1; }
+	@echo "Installing the packages into $(VENV): some minutes the first time"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt $(LOCK)
+	@touch $@
+
+course: $(READY)
+	@$(PY) -m tools.run_course
+
+lab: $(READY)
+	@$(PY) -m jupyterlab --notebook-dir=notebooks
+
+test: $(READY)
+	@$(PY) -m tools.build_notebooks --solved build/solved
+	@$(PY) -m pytest $(NBVAL) -n $(WORKERS) --dist loadscope tests build/solved notebooks
+
+notebooks: $(READY)
+	@$(PY) -m tools.build_notebooks
+	@$(PY) -m tools.readme
+
+site: $(READY)
+	@$(PY) -m tools.site
+
+remote: $(READY)
+	@$(PY) -m tools.remote
+	@$(MAKE) --no-print-directory notebooks
+
+lint: $(READY)
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+clean:
+	rm -rf build

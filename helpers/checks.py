@@ -1,0 +1,231 @@
+"""Feedback for a student and points for nbgrader: one mechanism.
+
+A check cell of a lesson reads::
+
+    check = Check(output_size, points=2)
+    check.equal(7, 3, expected=5)
+    check.equal(7, 3, stride=2, expected=3, slips={5: "did you forget the stride?"})
+    check.score()
+
+Each line prints what was given, what came out and what was expected. The last one is the cell's value, a
+float, which nbgrader takes as the mark. An exercise that still holds ``...`` is *not attempted yet*: no
+error, no mark, and later cells don't need it.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+_NUMBERS = (int, float, np.integer, np.floating)
+
+
+class Check:
+    """Compares one answer with what is expected, and counts the points.
+
+    Args:
+        answer: the student's function or value; ``...`` (or a function that returns ``...`` or ``None``)
+            means "not attempted yet".
+        points: the mark when everything passes; a part of it when some comparisons fail.
+        name: what to call a value in the messages (a function has its own name).
+    """
+
+    def __init__(self, answer: Any, *, points: float, name: str = "your answer") -> None:
+        self._answer = answer
+        self._points = points
+        self._name = getattr(answer, "__name__", name) if callable(answer) else name
+        self._passed = self._total = 0.0
+        self._attempted = answer is not ...
+        if not self._attempted:
+            self._say_not_attempted()
+
+    def equal(
+        self,
+        *args: Any,
+        expected: Any,
+        slips: Mapping[Any, str] | Sequence[tuple[Any, str]] = (),
+        hint: str = "",
+        rtol: float = 1e-4,
+        atol: float = 1e-6,
+        weight: float = 1.0,
+        show: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Call the answer with the arguments (or take the value) and compare the result with ``expected``.
+
+        Args:
+            slips: (wrong result, what probably happened) pairs, said when the result is that one.
+            hint: said for any other wrong result.
+            rtol, atol: how near numbers must be, as in ``numpy.isclose``.
+            weight: the share of the points, relative to the other comparisons.
+            show: text for the arguments when they are long (an image, say).
+        """
+        call = f"{self._name}({show})" if show is not None else _call_text(self._name, args, kwargs)
+        text = call if callable(self._answer) else self._name
+        ask = (lambda: self._answer(*args, **kwargs)) if callable(self._answer) else (lambda: self._answer)
+        ok, result = self._run(text, ask, weight)
+        if not ok:
+            return
+        problem = difference(result, expected, rtol=rtol, atol=atol)
+        if problem is None:
+            self._pass(f"{text} is {_short(expected)}", weight)
+            return
+        pairs = slips.items() if isinstance(slips, Mapping) else slips
+        hints = [said for wrong, said in pairs if difference(result, wrong, rtol=rtol, atol=atol) is None]
+        self._fail(f"{text}: expected {_short(expected)}, but {problem}.", hints[0] if hints else hint, weight)
+
+    def that(self, text: str, test: Callable[[Any], bool], *, hint: str = "", weight: float = 1.0) -> None:
+        """A property of the answer: ``test(answer)`` must be ``True`` (exactly: nothing that only acts like it)."""
+        ok, result = self._run(text, lambda: test(self._answer), weight)
+        if ok:
+            passed = type(result) in (bool, np.bool_) and bool(result)
+            self._pass(text, weight) if passed else self._fail(f"not so: {text}.", hint, weight)
+
+    def score(self) -> float:
+        """Print the summary and return the points: the last line of a check cell."""
+        if not self._attempted or not self._total:
+            return 0.0
+        points = self._points * self._passed / self._total
+        print(f"→ {points:g} of {self._points:g} points here" + (" 🎉" if points == self._points else ""))
+        return float(points)
+
+    def _run(self, text: str, call: Callable[[], Any], weight: float) -> tuple[bool, Any]:
+        """(True, result), or (False, None) when there is nothing to compare."""
+        if not self._attempted:
+            return False, None
+        try:
+            result = call()
+        except NotImplementedError:
+            result = ...
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._fail(f"{text} stopped with {type(error).__name__}.", "", weight)
+            return False, None
+        except Exception as error:  # whatever a student's function raises is feedback, not a crash
+            line = traceback.extract_tb(error.__traceback__)[-1]
+            where = f" (line {line.lineno} of {line.name})" if line.name != "<lambda>" else ""
+            self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", "", weight)
+            return False, None
+        if (result is ... or result is None) and not self._total:  # later on it's an answer that misses a case
+            self._attempted = False
+            self._say_not_attempted()
+            return False, None
+        return True, result
+
+    def _say_not_attempted(self) -> None:
+        print(f"○ {self._name}: not attempted yet. Replace the `...` or fill in the body, and run this cell again.")
+
+    def _pass(self, text: str, weight: float) -> None:
+        self._passed += weight
+        self._total += weight
+        print(f"✓ {text}")
+
+    def _fail(self, text: str, hint: str, weight: float) -> None:
+        self._total += weight
+        print(f"✗ {text}" + (f" {hint}" if hint else ""))
+
+
+def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-6) -> str | None:
+    """What differs between two results, in words; ``None`` when they agree.
+
+    Arrays and tensors must have the same shape and near values (NaN never passes); numbers of any numeric type
+    compare by value; strings ignore case and outer spaces; sequences and dictionaries compare element by element.
+    Types are read with ``type``, and values with NumPy, so an object whose ``__eq__`` always agrees doesn't pass.
+    """
+    if isinstance(expected, (torch.Tensor, np.ndarray)):
+        return _array_difference(result, expected, rtol, atol)
+    if isinstance(expected, (bool, np.bool_)):
+        if type(result) not in (bool, np.bool_):
+            return f"got {_short(result)}, which is not True or False"
+        return None if bool(result) == bool(expected) else f"got {result}"
+    if isinstance(expected, _NUMBERS):
+        value = _as_number(result)
+        if value is None:
+            return f"got {_short(result)}, which is not a number"
+        near = math.isclose(value, float(expected), rel_tol=rtol, abs_tol=atol)
+        return None if near else f"got {_short(value)}"
+    if isinstance(expected, str):
+        same = type(result) is str and result.strip().casefold() == expected.strip().casefold()
+        return None if same else f"got {_short(result)}"
+    if isinstance(expected, Mapping):
+        if type(result) is not dict or set(result) != set(expected):
+            return f"got {_short(result)}"
+        return _first_difference(((f"at {key!r} ", result[key], expected[key]) for key in expected), rtol, atol)
+    if isinstance(expected, (set, frozenset)):
+        same = type(result) in (set, frozenset, list, tuple) and set(result) == set(expected)
+        return None if same else f"got {_short(result)}"
+    if isinstance(expected, Sequence):
+        if type(result) not in (list, tuple, torch.Size, torch.Tensor, np.ndarray) or len(result) != len(expected):
+            return f"got {_short(result)}"
+        items = ((f"at position {i} ", a, b) for i, (a, b) in enumerate(zip(result, expected, strict=True)))
+        return _first_difference(items, rtol, atol)
+    return None if result is expected else f"got {_short(result)}"
+
+
+def _first_difference(items: Iterable[tuple[str, Any, Any]], rtol: float, atol: float) -> str | None:
+    for where, result, expected in items:
+        if problem := difference(result, expected, rtol=rtol, atol=atol):
+            return where + problem
+    return None
+
+
+def _array_difference(result: Any, expected: Any, rtol: float, atol: float) -> str | None:
+    if type(result) not in (torch.Tensor, torch.nn.Parameter, np.ndarray, list, tuple, *_NUMBERS):
+        return f"got a {type(result).__name__}, not a tensor"
+    try:
+        got, want = _as_array(result), _as_array(expected)
+    except (ValueError, TypeError) as error:
+        return f"got something that isn't a tensor of numbers ({error})"
+    if got.shape != want.shape:
+        return f"got the shape {tuple(got.shape)} and not {tuple(want.shape)}"
+    if np.isnan(got).any() and not np.isnan(want).any():
+        return "got NaN (not a number) in it"
+    wrong = ~np.isclose(got, want, rtol=rtol, atol=atol)
+    if not wrong.any():
+        return None
+    worst = np.unravel_index(np.argmax(np.abs(got - want) * wrong), got.shape) if got.shape else ()
+    place = f" at {tuple(int(i) for i in worst)}" if got.shape else ""
+    return f"{wrong.mean():.0%} of the values differ, most{place}: got {got[worst]:.4g}, expected {want[worst]:.4g}"
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.to(torch.float64).numpy() if not value.is_complex() else value.numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":  # text that looks like numbers, complex numbers, objects
+        raise TypeError(f"its values are of type {array.dtype}")
+    return array.astype(np.float64)
+
+
+def _as_number(value: Any) -> float | None:
+    if type(value) is torch.Tensor and value.numel() == 1 and value.ndim == 0:
+        return float(value)
+    if type(value) is np.ndarray and value.ndim == 0 and value.dtype.kind in "iuf":
+        return float(value)
+    is_number = type(value) in (int, float) or isinstance(value, (np.integer, np.floating))
+    return float(value) if is_number else None
+
+
+def _short(value: Any) -> str:
+    """A value on part of one line."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        if math.prod(value.shape) > 12:
+            return f"a tensor of shape {tuple(value.shape)}"
+        return str(np.round(_as_array(value), 4).tolist())
+    try:
+        text = repr(value)
+    except Exception:  # a student's own class
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _call_text(name: str, args: tuple, kwargs: dict) -> str:
+    shown = [_short(arg) for arg in args] + [f"{key}={_short(value)}" for key, value in kwargs.items()]
+    return f"{name}({', '.join(shown)})"

@@ -1,0 +1,214 @@
+"""Features ("CNN codes") of an image set: any stage of any network, at the machine's speed, kept on disk.
+
+A cached file is named by everything that changes the codes: the network's weights and preprocessing, stage,
+pooling, image size, flip, precision, and the images' own hash. It grows batch by batch, so an extraction that was
+interrupted goes on where it stopped; a finished one carries a checksum, and a damaged one is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from helpers import machine
+from helpers.backbones import Backbone, evaluating
+from helpers.datasets import ImageSet
+
+_BATCH = 64
+VIEWS = ({}, {"flip": True}, {"crop": 0.875}, {"flip": True, "crop": 0.875})
+"""Views of an image for ``extract``; the mean code over them is better than one (Razavian et al. 2014, section 3)."""
+
+
+def extract(
+    backbone: Backbone,
+    image_set: ImageSet,
+    stage: str = "penultimate",
+    *,
+    size: int | None = None,
+    pool: str = "avg",
+    flip: bool = False,
+    crop: float = 1.0,
+    engine: str = "auto",
+    cache: bool = True,
+    device: torch.device | None = None,
+    progress: bool = True,
+) -> torch.Tensor:
+    """One code an image, float32 (N, D), on the CPU.
+
+    Args:
+        size: pixels of a side that the network is given; the images' own when ``None``.
+        pool: how maps (N, C, H, W) become vectors: "avg", "max" or "none".
+        flip, crop: mirror the images first; take the middle of each, this part of its height and width.
+        engine: "torch", "openvino" (a CPU only), or "auto": OpenVINO on a CPU where it is installed and agrees.
+        cache: look on the disk first, and keep the result there.
+    """
+    device = device or machine.device()
+    size = size or image_set.images.shape[-1]
+    if engine not in ("auto", "torch", "openvino"):
+        raise ValueError(f"engine is {engine!r}: it must be 'auto', 'torch' or 'openvino'.")
+    what = (backbone.fingerprint(), stage, pool, size, flip, crop, image_set.fingerprint, engine, device.type)
+    key = hashlib.blake2b(repr(what).encode(), digest_size=12).hexdigest()
+    folder = machine.cache_dir() / "codes"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{backbone.name}-{stage}-{image_set.name}-{key}.npy"
+
+    def network(images: torch.Tensor) -> torch.Tensor:
+        return backbone.codes(images, stage, pool)
+
+    # A second process that wants the same codes waits for them.
+    with FileLock(file.with_suffix(".lock")) if cache else contextlib.nullcontext():
+        if cache and (found := _read(file)) is not None:
+            return found
+        with evaluating(backbone.to(device)):
+            first = _batch(image_set, 0, size, flip, crop)
+            run = _runner(backbone, network, first, engine, device)
+            rows = _Rows(file if cache else None, len(image_set), width=run(first[:1]).shape[1])
+            label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
+            bar = tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, disable=not progress)
+            with bar:
+                for start in range(rows.done, rows.n, _BATCH):
+                    values = run(_batch(image_set, start, size, flip, crop))
+                    rows.add(values)
+                    bar.update(len(values))
+        return rows.finish()
+
+
+def _batch(image_set: ImageSet, start: int, size: int, flip: bool, crop: float) -> torch.Tensor:
+    """Images ``start`` to ``start + 64``, uint8, (n, C, size, size)."""
+    images = image_set.images[start : start + _BATCH]
+    if crop < 1:
+        edge = round(images.shape[-1] * (1 - crop) / 2)
+        images = images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge]
+    if images.shape[-1] != size:
+        images = F.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
+        images = images.round().clamp(0, 255).to(torch.uint8)
+    return images.flip(-1) if flip else images
+
+
+def _runner(
+    backbone: Backbone,
+    network: Callable[[torch.Tensor], torch.Tensor],
+    example: torch.Tensor,
+    engine: str,
+    device: torch.device,
+) -> Callable[[torch.Tensor], np.ndarray]:
+    """The function that turns a batch of pixels into codes."""
+
+    @torch.inference_mode()
+    def with_torch(images: torch.Tensor) -> np.ndarray:
+        pixels = images.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)
+        return network(pixels).float().cpu().numpy()
+
+    backbone.to(memory_format=torch.channels_last)  # 1.5x on this CPU path, for convolutions
+    if device.type != "cpu" or engine == "torch":
+        return with_torch
+    # OpenVINO fuses convolution, BatchNorm and activation, and is five times as fast as eager PyTorch on a CPU
+    # (benchmarks/). It serves only if it returns what PyTorch does.
+    try:
+        with_openvino = _openvino(network, example)
+        expected, got = with_torch(example[:4]), with_openvino(example[:4])
+        if np.abs(expected - got).max() <= 1e-3 * np.abs(expected).max():
+            return with_openvino
+        reason = "its codes differ from PyTorch's"
+    except Exception as error:  # not installed, or a layer that it can't convert: PyTorch serves
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+    if engine == "openvino":
+        raise RuntimeError(f"OpenVINO can't serve {backbone.name} here ({reason}): use engine='torch'.")
+    print(f"Codes are computed with PyTorch, not OpenVINO ({reason}): right, but slower.")
+    return with_torch
+
+
+def _openvino(network: Callable, example: torch.Tensor) -> Callable[[torch.Tensor], np.ndarray]:
+    sys.modules.setdefault("openvino_telemetry", None)  # nothing is reported to anyone
+    import openvino
+
+    class Codes(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return network(images)
+
+    with warnings.catch_warnings(), contextlib.redirect_stderr(open(os.devnull, "w")):
+        warnings.simplefilter("ignore")  # the exporter's and converter's own deprecations
+        two = example[:1].expand(2, *example.shape[1:]).contiguous()
+        program = torch.export.export(
+            Codes().eval(), (two,), dynamic_shapes=({0: torch.export.Dim("n", max=1024)},), strict=False
+        )
+        model = openvino.convert_model(program)
+    # f32: the default precision rounds to bfloat16 where the CPU has it, and then codes depend on the machine.
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda images: compiled(np.ascontiguousarray(images.numpy()))[0].copy()
+
+
+class _Rows:
+    """Rows (n, width) in memory, and the same in a file: what is done is safe when the process ends."""
+
+    def __init__(self, file: Path | None, n: int, width: int) -> None:
+        self.file, self.n, self.done = file, n, 0
+        self.array = np.empty((n, width), np.float32)
+        self._hash = hashlib.blake2b(digest_size=16)  # of the rows done
+        if file is None:
+            return
+        self.part, self.count = file.with_suffix(".part"), file.with_suffix(".rows")
+        with contextlib.suppress(OSError, ValueError):
+            done, digest = json.loads(self.count.read_text())
+            saved = np.fromfile(self.part, np.float32, done * width).reshape(done, width)
+            if done <= n and _digest(saved) == digest:
+                self.array[:done], self.done = saved, done
+                self._hash.update(saved)
+
+    def add(self, values: np.ndarray) -> None:
+        self.array[self.done : self.done + len(values)] = values
+        if self.file is not None:
+            try:
+                with self.part.open("r+b" if self.done else "wb") as part:
+                    part.seek(self.array[: self.done].nbytes)
+                    part.write(self.array[self.done : self.done + len(values)].tobytes())
+                self._hash.update(np.ascontiguousarray(values, np.float32))
+                self.count.write_text(json.dumps([self.done + len(values), self._hash.hexdigest()]))
+            except OSError as error:
+                print(f"Codes can't be kept in {self.part.parent} ({error.strerror}): they will be computed again.")
+                self.file = None
+        self.done += len(values)
+
+    def finish(self) -> torch.Tensor:
+        if self.file is not None:
+            try:
+                np.save(self.part.with_suffix(".whole.npy"), self.array)
+                self.file.with_suffix(".sum").write_text(_digest(self.array))
+                os.replace(self.part.with_suffix(".whole.npy"), self.file)
+            except OSError as error:
+                print(f"Codes can't be kept in {self.part.parent} ({error.strerror}): they will be computed again.")
+            for rest in (self.part, self.count):
+                rest.unlink(missing_ok=True)
+        return torch.from_numpy(self.array)
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(array), digest_size=16).hexdigest()
+
+
+def _read(file: Path) -> torch.Tensor | None:
+    """The cached codes, or ``None`` when there are none or they are damaged."""
+    if not file.exists():
+        return None
+    try:
+        array = np.load(file)
+        if _digest(array) == file.with_suffix(".sum").read_text():
+            return torch.from_numpy(array)
+    except (OSError, ValueError):
+        pass
+    print(f"The cached codes {file.name} are damaged: they are computed again.")
+    file.unlink(missing_ok=True)
+    return None

@@ -1,0 +1,311 @@
+"""Image sets by name or from a student's folder: found or fetched, decoded once, split with a seed.
+
+>>> scenes = load("15-scene", size=96)
+>>> train, test = split(scenes, seed=0)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from helpers import folders, machine, pictures, sources
+from helpers.folders import PART_NAMES, Listing, few
+from helpers.sources import PHOTOGRAPHS, NotHere
+
+__all__ = ["PHOTOGRAPHS", "ImageSet", "NotHere", "Split", "few_shot", "hold_out", "load", "photograph", "split"]
+NAMES = {
+    "15-scene": sources.scenes,
+    "solar-cells": sources.solar_cells,
+    "photographs": sources.photographs,
+    "digits": sources.digits,
+    "pets": sources.pets,
+}
+_said: set[str] = set()  # notes that were printed in this process
+
+
+class Split(NamedTuple):
+    """Index tensors (int64) into an image set. They never overlap."""
+
+    train: torch.Tensor
+    test: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one size with their labels.
+
+    images: uint8 (N, C, H, W), C = 1 when every image is gray, else 3; usually a file mapped into memory, so that
+    a set larger than the memory is no problem. labels: int64 (N,), indices into ``classes``. files: where each
+    image came from. soft: float32 (N, K), a probability a class. strata: int64 (N,), what a split must keep in
+    proportion beside the labels. part: int8 (N,), 0 train, 1 validation, 2 test, for sets that come divided.
+    train_per_class: how many images a class the set's usual protocol trains on.
+    """
+
+    name: str
+    images: torch.Tensor = field(repr=False)
+    labels: torch.Tensor = field(repr=False)
+    classes: tuple[str, ...]
+    files: tuple[str, ...] = field(repr=False)
+    soft: torch.Tensor | None = field(default=None, repr=False)
+    strata: torch.Tensor | None = field(default=None, repr=False)
+    part: torch.Tensor | None = field(default=None, repr=False)
+    train_per_class: int | None = None
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    digest: str | None = field(default=None, repr=False)  # of the image bytes, where it is known already
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: torch.Tensor | Sequence[int]) -> ImageSet:
+        """The images at ``indices`` (copied), in that order, with all that belongs to them."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+
+        def chosen(values: torch.Tensor | None) -> torch.Tensor | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            files=tuple(self.files[i] for i in rows.tolist()),
+            soft=chosen(self.soft),
+            strata=chosen(self.strata),
+            part=chosen(self.part),
+            digest=None,
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when an image or a label changes: a key for caches."""
+        digest = self.digest
+        if digest is None:
+            whole = hashlib.blake2b()
+            for images in self.images.split(256):
+                whole.update(images.contiguous().numpy().data)
+            digest = whole.hexdigest()
+        text = f"{tuple(self.images.shape)} {digest} {self.labels.tolist()}"
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+# ---------------------------------------------------------------- loading
+
+
+def load(
+    name: str | os.PathLike, size: int | None = None, channels: int | None = None, fit: str = "squash"
+) -> ImageSet:
+    """An image set by its name, or a folder or zip file of images.
+
+    name: "15-scene", "solar-cells", "photographs", "digits", "pets" (800 MB the first time), or a path that holds
+    a folder a class, or train/ with val/ or test/ of such folders.
+    size: height and width; None is the set's own (28 for digits, else 224). channels: 1 or 3, None is automatic.
+    fit: "squash" keeps all of each image, "crop" keeps its proportions (see ``pictures.decode``).
+    What a user should know of the set (images that can't be read, copies ...) is printed, a line each.
+    Raises NotHere when it can't be had (said once), FileNotFoundError for an unknown name, ValueError for a
+    folder without two classes of images.
+    """
+    if fit not in ("squash", "crop") or channels not in (None, 1, 3) or (size is not None and size < 1):
+        raise ValueError(f"fit is {fit!r} (squash, crop), channels {channels!r} (None, 1, 3), size {size!r} (from 1).")
+    listing = _listing(name)
+    size = size or listing.size
+    images, kept = _decoded(listing, size, fit, 1 if channels == 1 else None)
+    notes = (*listing.notes, *kept["notes"])
+    for line in (f"{listing.name}: {note}" for note in notes):
+        if line not in _said:
+            print(line)
+            _said.add(line)
+    rows = kept["rows"]
+
+    def column(values: Sequence | None, kind: torch.dtype) -> torch.Tensor | None:
+        return None if values is None else torch.tensor([values[i] for i in rows], dtype=kind)
+
+    wide = channels == 3 and images.shape[1] == 1
+    return ImageSet(
+        name=listing.name,
+        images=images.expand(-1, 3, -1, -1) if wide else images,
+        labels=torch.tensor(kept["labels"], dtype=torch.int64),
+        classes=tuple(kept["classes"]),
+        files=tuple(listing.files[i] for i in rows),
+        soft=column(listing.soft, torch.float32),
+        strata=column(listing.strata, torch.int64),
+        part=column(listing.part, torch.int8),
+        train_per_class=listing.train_per_class,
+        notes=notes,
+        digest=None if wide else kept["digest"],
+    )
+
+
+def photograph(name: str | os.PathLike) -> Image.Image:
+    """A photograph as a PIL image in RGB: one of ``PHOTOGRAPHS`` ("cat", "coffee" ...), or an image file."""
+    path = Path(name)
+    if not path.is_file():
+        path = sources.photograph_file(path.stem if path.suffix else str(name))  # "cat.jpg" is our cat, too
+    return pictures.upright(path.read_bytes()).convert("RGB")
+
+
+def _listing(name: str | os.PathLike) -> Listing:
+    wanted = str(name).strip().lower().replace("_", "-").replace(" ", "-")
+    if wanted in NAMES:
+        return NAMES[wanted]()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return folders.from_folder(path)
+    if path.is_file():
+        return folders.from_zip(path)
+    raise FileNotFoundError(f"{str(name)!r} is neither a folder nor one of {', '.join(NAMES)}: check the spelling.")
+
+
+# ---------------------------------------------------------------- decoding, once
+
+
+def _decoded(listing: Listing, size: int, fit: str, channels: int | None) -> tuple[torch.Tensor, dict]:
+    """The images (N, C, size, size), mapped from the cache, and what was found out while decoding them."""
+    content = [1, listing.stamp, listing.files, listing.labels, listing.classes, listing.part, size, fit, channels]
+    key = hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
+    name = re.sub(r"[^A-Za-z0-9.-]", "_", listing.name)
+    path = machine.cache_dir() / "images" / f"{name}-{size}-{fit}-{key}.npy"
+    beside = path.with_suffix(".json")
+    if beside.exists():
+        try:
+            return _kept(path, beside)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            print(f"{listing.name}: the cache {path.name} is damaged ({error}); the images are decoded again.")
+    result = pictures.store(
+        path, listing.read, len(listing.files), size=size, fit=fit, channels=channels, title=listing.name
+    )
+    text = json.dumps(_described(listing, result), indent=0)
+    unfinished = beside.with_suffix(f".{os.getpid()}.part")
+    unfinished.write_text(f"{_seal(text)}\n{text}", encoding="utf-8")
+    os.replace(unfinished, beside)
+    return _kept(path, beside)
+
+
+def _kept(path: Path, beside: Path) -> tuple[torch.Tensor, dict]:
+    """Images and description from the cache. Raises OSError, ValueError ... if either was damaged."""
+    seal, _, text = beside.read_text(encoding="utf-8").partition("\n")
+    if seal != _seal(text):
+        raise ValueError("its description has changed")
+    kept = json.loads(text)
+    return torch.from_numpy(pictures.stored(path, kept["shape"], kept["crc32"])), kept
+
+
+def _seal(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _described(listing: Listing, result: pictures.Stored) -> dict:
+    """Labels, classes and notes of the images that could be read. Raises ValueError when one class is left."""
+    present = sorted({listing.labels[i] for i in result.rows})
+    classes = [listing.classes[label] for label in present]
+    notes = []
+    if result.skipped:
+        named = few([f"{listing.files[i]} ({why})" for i, why in result.skipped])
+        notes.append(f"{len(result.skipped)} of {len(listing.files)} images can't be read and are left out: {named}.")
+    if len(classes) < len(listing.classes):
+        gone = [name for name in listing.classes if name not in classes]
+        notes.append(f"classes of which no image can be read are left out: {', '.join(gone)}.")
+    if len(classes) < 2:
+        raise ValueError(f"{listing.name}: only one class has images that can be read. {' '.join(notes)}")
+    notes += _copies(listing, result.copies)
+    return {
+        "labels": [present.index(listing.labels[i]) for i in result.rows],
+        "classes": classes,
+        "rows": result.rows,
+        "notes": notes,
+        "shape": result.shape,
+        "digest": result.digest,
+        "crc32": result.crc32,
+    }
+
+
+def _copies(listing: Listing, groups: list[list[int]]) -> list[str]:
+    """A line when files are equal byte for byte; it names the worst: in two parts, with two labels, or only copies."""
+
+    def shown(chosen: list[list[int]]) -> str:
+        return few([f"{listing.files[group[0]]} = {listing.files[group[-1]]}" for group in chosen], most=2)
+
+    leaked = [group for group in groups if listing.part and len({listing.part[i] for i in group}) > 1]
+    torn = [group for group in groups if len({listing.labels[i] for i in group}) > 1]
+    if leaked:
+        return [f"pictures that are in two parts at once, so that results flatter: {len(leaked)} ({shown(leaked)})."]
+    if torn:
+        return [f"pictures that are there more than once: {len(groups)}; with two labels: {len(torn)} ({shown(torn)})."]
+    return [f"pictures that are there more than once: {len(groups)} ({shown(groups)})."] if groups else []
+
+
+# ---------------------------------------------------------------- splitting
+
+
+def split(image_set: ImageSet, seed: int = 0) -> Split:
+    """Train and test indices (int64, sorted), by the set's own protocol.
+
+    Sets that come in parts keep them (a validation part joins the training part when there is a test part; take
+    it again with ``hold_out``). 15-Scene: 100 images a class to train, all others to test. Solar cells and any
+    other set: 75 % to train, 25 % to test, stratified on strata or labels.
+    """
+    if image_set.part is not None:
+        last = int(image_set.part.max())
+        test = image_set.part == last
+        if last == 0 or test.all():
+            raise ValueError(f"{image_set.name} has only its {PART_NAMES[last]} part here: nothing to compare with.")
+        return Split(torch.nonzero(~test).flatten(), torch.nonzero(test).flatten())
+    if image_set.train_per_class:
+        train = few_shot(image_set.labels, image_set.train_per_class, seed, image_set.classes)
+        test = torch.ones(len(image_set), dtype=torch.bool)
+        test[train] = False
+        return Split(train, torch.nonzero(test).flatten())
+    strata = image_set.labels if image_set.strata is None else image_set.strata
+    return Split(*hold_out(image_set.labels, 0.25, seed, strata))
+
+
+def few_shot(labels: torch.Tensor, per_class: int, seed: int = 0, classes: Sequence[str] | None = None) -> torch.Tensor:
+    """Indices (int64, sorted) into ``labels``: ``per_class`` of each class.
+
+    Nested: with one seed, the 5 of a class are among its 10. Raises ValueError when a class has too few.
+    """
+    labels = torch.as_tensor(labels)
+    if per_class < 1:
+        raise ValueError(f"per_class is {per_class}: at least one image a class is needed.")
+    chosen = []
+    for label in labels.unique().tolist():
+        rows = np.flatnonzero(labels.numpy() == label)
+        if len(rows) < per_class:
+            name = f"class {label}" + (f" ({classes[label]})" if classes else "")
+            raise ValueError(f"{name} has {len(rows)} images, {per_class} were asked for: ask for fewer.")
+        chosen.append(np.random.default_rng([seed, label]).permutation(rows)[:per_class])
+    return torch.from_numpy(np.sort(np.concatenate(chosen)))
+
+
+def hold_out(
+    labels: torch.Tensor, fraction: float, seed: int = 0, strata: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(train, validation) indices (int64, sorted) into ``labels``; ``round(fraction * N)`` are held out.
+
+    Each stratum (each class when ``strata`` is None) gives its share, to within one image; a stratum of a single
+    image stays in train. Pass ``labels[train]`` and index ``train`` with the result to hold out of a training part.
+    """
+    strata = np.asarray(labels if strata is None else strata)
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction is {fraction}: it must lie between 0 and 1.")
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    shares = np.array([len(group) * fraction for group in groups])
+    counts = np.minimum(np.floor(shares), [len(group) - 1 for group in groups]).astype(int)
+    # What rounding down left over goes to the strata that lost most by it.
+    room = [i for i in np.argsort(counts - shares, kind="stable") if counts[i] + 1 < len(groups[i])]
+    for i in room[: max(0, round(fraction * len(strata)) - counts.sum())]:
+        counts[i] += 1
+    held = np.zeros(len(strata), dtype=bool)
+    for number, (group, count) in enumerate(zip(groups, counts, strict=True)):
+        held[np.random.default_rng([seed, number]).permutation(group)[:count]] = True
+    return torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))

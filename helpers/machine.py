@@ -1,0 +1,75 @@
+"""What this machine is, and what it allows: device, budget, folders, seeds."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def device() -> torch.device:
+    """The fastest device here: CUDA, then Apple's MPS, then the CPU. ``COURSE_DEVICE`` overrides it."""
+    if wanted := os.environ.get("COURSE_DEVICE"):
+        return torch.device(wanted)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def budget() -> str:
+    """``"full"`` on a GPU and ``"quick"`` elsewhere, unless ``COURSE_BUDGET`` says which.
+
+    Quick runs the same code on smaller images, for fewer epochs and seeds.
+    """
+    wanted = os.environ.get("COURSE_BUDGET", "").strip().lower()
+    if wanted not in ("", "quick", "full"):
+        raise ValueError(f"COURSE_BUDGET is {wanted!r}: it must be 'quick' or 'full'.")
+    return wanted or ("quick" if device().type == "cpu" else "full")
+
+
+def data_dir() -> Path:
+    """The folder for images that were downloaded: ``DATA_DIR``, or ``data/`` of the course."""
+    return Path(os.environ.get("DATA_DIR") or ROOT / "data").expanduser()
+
+
+@cache
+def cache_dir() -> Path:
+    """The folder for what can be computed again: ``COURSE_CACHE``, or ``data/cache`` of the course.
+
+    Where that can't be written, a temporary folder is used instead, and one line says so.
+    """
+    wanted = Path(os.environ.get("COURSE_CACHE") or ROOT / "data" / "cache").expanduser()
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=wanted):
+            return wanted
+    except OSError as error:
+        fallback = Path(tempfile.mkdtemp(prefix="course-cache-"))
+        print(f"{wanted} can't be written ({error.strerror}): caches go to {fallback} and last until it is cleaned.")
+        return fallback
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and PyTorch (all devices)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def describe() -> str:
+    """One line for the head of a lesson: device, budget, versions."""
+    here = device()
+    name = torch.cuda.get_device_name(here) if here.type == "cuda" else f"{os.cpu_count()} CPU cores"
+    if here.type == "mps":
+        name = "Apple GPU"
+    return f"{here.type} ({name}) · budget: {budget()} · Python {platform.python_version()} · torch {torch.__version__}"

@@ -1,0 +1,221 @@
+"""Image files, however odd, as uint8 numbers of one size; many of them as one array on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import itertools
+import os
+import secrets
+import time
+import warnings
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+MOST_PIXELS = 80_000_000  # more is taken for a decompression bomb; PIL itself warns from 89 million on
+
+
+def decode(data: bytes, size: int, fit: str = "squash", channels: int | None = None) -> np.ndarray:
+    """An image file's bytes as uint8 (C, size, size).
+
+    fit: "squash" brings both sides to ``size`` (all of the scene, other proportions); "crop" brings the short
+    side to ``size`` and keeps the centre. Both are bicubic and antialiased.
+    channels: 1 or 3; None gives 1 where the three colour channels are equal everywhere.
+    Raises an exception (ValueError, OSError, or what PIL's plugins raise) for what can't be read.
+    """
+    if not data:
+        raise ValueError("empty file")
+    image = upright(data, smallest=2 * size)
+    if channels == 1:
+        image = image.convert("L")
+    box = None
+    if fit == "crop":
+        # Resampling from a box never makes the long side of a panorama: a 1 x 5000 image costs nothing.
+        short = min(image.size)
+        left, top = (image.width - short) / 2, (image.height - short) / 2
+        box = (left, top, left + short, top + short)
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    if channels is None and len(pixels) == 3 and (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all():
+        pixels = pixels[:1]
+    return np.repeat(pixels, 3, axis=0) if channels == 3 and len(pixels) == 1 else pixels
+
+
+def upright(data: bytes, smallest: int | None = None) -> Image.Image:
+    """An image file's bytes as a PIL image in mode "L" or "RGB": first frame, turned as its EXIF says, on white.
+
+    smallest: a JPEG may be decoded at 1/2, 1/4 or 1/8 as long as no side falls below this (much faster).
+    """
+    image = Image.open(io.BytesIO(data))
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS // 10**6} million")
+    if smallest:
+        image.draft(image.mode, (smallest, smallest))
+    image.load()
+    with contextlib.suppress(Exception):  # EXIF is free text to many cameras: a broken one must not cost the image
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_8_bit(np.asarray(image)))
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    return image.convert("RGB")
+
+
+def _reason(error: Exception) -> str:
+    """A few words on why an image can not be read."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image"
+    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+
+
+def _to_8_bit(values: np.ndarray) -> np.ndarray:
+    """16-bit, 32-bit or float pixels (H, W) as uint8, by the smallest usual range that holds this image.
+
+    Integers: 8, 12 or 16 bits. Floats: 0-1, then 0-255. Anything else, and negative values: from lowest to highest.
+    """
+    floating = values.dtype.kind == "f"
+    values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+    lowest, highest = values.min(), values.max()
+    tops = (1.0, 255.0) if floating else (255, 4095, 65535)
+    top = next((top for top in tops if lowest >= 0 and highest <= top), None)
+    if top is None:
+        values, top = values - lowest, highest - lowest
+    return np.round(values * (255 / (top or 1))).astype(np.uint8)
+
+
+# ---------------------------------------------------------------- many images, stored as one array
+
+
+@dataclass
+class Stored:
+    """What became of the images that were to be stored."""
+
+    shape: tuple[int, int, int, int]
+    rows: list[int]  # which of them could be read
+    skipped: list[tuple[int, str]]  # which could not, and why
+    copies: list[list[int]]  # groups whose files are equal byte for byte
+    digest: str  # of all pixels: a key for caches
+    crc32: int  # of all pixels: quick to check
+
+
+def store(
+    path: Path,
+    read: Callable[[int], bytes],
+    count: int,
+    *,
+    size: int,
+    fit: str = "squash",
+    channels: int | None = None,
+    title: str = "",
+) -> Stored:
+    """Decode images 0 .. count-1 into ``path``, a .npy file of uint8 (N, C, size, size).
+
+    They are written one after another, so they need not fit into memory; the file gets its name when all is
+    there. channels None: 1 if all are gray, else 3. Raises ValueError when none can be read, OSError.
+    """
+
+    def attempt(i: int, channels: int | None) -> tuple[str, np.ndarray | None, str]:
+        try:
+            data = read(i)
+            return hashlib.blake2b(data, digest_size=16).hexdigest(), decode(data, size, fit, channels), ""
+        except Exception as error:  # PIL's plugins raise anything for a broken file
+            return "", None, _reason(error)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in path.parent.glob(".*.part"):  # of a process that was killed: nobody has written to it for an hour
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > 3600:
+                old.unlink()
+    unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
+    try:
+        with (
+            open(unfinished, "wb") as file,
+            ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # PIL warns of odd metadata; what can't be read is named in `skipped`
+            if channels is None:  # a look at a few, spread over the set
+                few = [attempt(i, None)[1] for i in range(0, count, max(1, count // 16))]
+                channels = 3 if any(pixels is not None and len(pixels) == 3 for pixels in few) else None
+            stored = _write(file, pool, attempt, count, size, channels, title)
+            if stored is None:  # a colour image among gray ones: again, all of them with three channels
+                stored = _write(file, pool, attempt, count, size, 3, title)
+        if not stored.rows:
+            raise ValueError(f"none of {count} images can be read; the first one: {stored.skipped[0][1]}")
+        os.replace(unfinished, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            needed = f"{count * size * size * (channels or 1) / 1e6:.0f} MB of decoded images"
+            message = f"no space for {needed}: free some, or set COURSE_CACHE"
+            raise OSError(error.errno, message, str(path.parent)) from None
+        raise
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return stored
+
+
+def _write(file, pool, attempt, count: int, size: int, channels: int | None, title: str) -> Stored | None:
+    """One pass over the images; None when one turns out to have colours and ``channels`` was not known."""
+    rows, skipped, copies = [], [], defaultdict(list)
+    digest, crc32 = hashlib.blake2b(), 0
+
+    def header(length: int) -> None:
+        file.seek(0)
+        shape = (length, channels or 1, size, size)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+    header(count)
+    begin = file.tell()
+    file.truncate()
+    # In chunks, so that never more than one chunk of decoded images waits in memory.
+    chunks = (range(start, min(start + 64, count)) for start in range(0, count, 64))
+    done = itertools.chain.from_iterable(pool.map(attempt, chunk, itertools.repeat(channels)) for chunk in chunks)
+    for i, (of_file, pixels, why) in enumerate(tqdm(done, title, count, leave=False, delay=1)):
+        if pixels is None:
+            skipped.append((i, why))
+            continue
+        if len(pixels) != (channels or 1):
+            return None
+        data = pixels.tobytes()
+        file.write(data)
+        digest.update(data)
+        crc32 = zlib.crc32(data, crc32)
+        rows.append(i)
+        copies[of_file].append(i)
+    header(len(rows))  # NumPy leaves room in a header for the first axis to change
+    assert file.tell() == begin
+    shape = (len(rows), channels or 1, size, size)
+    groups = [group for group in copies.values() if len(group) > 1]
+    return Stored(shape, rows, skipped, groups, digest.hexdigest(), crc32)
+
+
+def stored(path: Path, shape: Sequence[int], crc32: int) -> np.ndarray:
+    """The array that ``store`` wrote, mapped into memory. Raises ValueError or OSError if it has changed since.
+
+    Mapped "copy on write": nobody changes the file by accident, and torch gets an array that it may write to.
+    """
+    pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+    if pixels.dtype != np.uint8 or pixels.shape != tuple(shape):
+        raise ValueError(f"{pixels.dtype} {pixels.shape} instead of uint8 {tuple(shape)}")
+    check = 0
+    with open(path, "rb") as file:  # read, not mapped: pages that were only checked don't count as ours
+        file.seek(pixels.offset)
+        while block := file.read(1 << 20):
+            check = zlib.crc32(block, check)
+    if check != crc32:
+        raise ValueError("wrong checksum")
+    return pixels

@@ -1,0 +1,373 @@
+"""The training loop: ``fit``, ``evaluate`` and a ``History``.
+
+The images are one uint8 tensor. It is put on the device when it fits, and each batch is cut out of it, augmented and
+normalised there, all images of a batch at once: no worker processes, no copies, and on a GPU nothing in the loop waits
+for the device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from helpers import machine
+from helpers.backbones import evaluating
+from helpers.datasets import ImageSet
+
+Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+"""(images float (N, C, H, W) in 0-255, generator) -> images of the same kind, on the same device."""
+
+
+@dataclass
+class History:
+    """What happened in each epoch. ``stopped`` is "finished", "interrupted" or "diverged"."""
+
+    epochs: list[dict] = field(default_factory=list)
+    best: int = -1
+    stopped: str = "finished"
+
+    def __getitem__(self, key: str) -> list[float]:
+        """One curve: ``history["validation_accuracy"]``, say."""
+        return [epoch[key] for epoch in self.epochs if key in epoch]
+
+    @property
+    def seconds(self) -> float:
+        return sum(self["seconds"])
+
+    def __repr__(self) -> str:
+        if not self.epochs:
+            return f"History(no epoch, {self.stopped})"
+        numbers = ", ".join(
+            f"{k} {v:.3g}" for k, v in self.epochs[self.best].items() if k.endswith(("loss", "accuracy"))
+        )
+        return f"History({len(self.epochs)} epochs, {self.stopped}; kept epoch {self.best + 1}: {numbers})"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Each image counts once (not each batch). ``auc`` is for two classes only; ``weighted_accuracy`` counts an image
+    by how sure its label is, where labels are soft (solar cells: 1 or 2/3)."""
+
+    loss: float
+    accuracy: float
+    balanced_accuracy: float
+    weighted_accuracy: float
+    auc: float | None
+    confusion: torch.Tensor  # (true class, predicted class) counts
+    probabilities: torch.Tensor  # (N, classes)
+
+    def __repr__(self) -> str:
+        auc = "" if self.auc is None else f", AUC {self.auc:.1%}"
+        return (
+            f"Metrics(accuracy {self.accuracy:.1%}, balanced {self.balanced_accuracy:.1%}{auc}, loss {self.loss:.3f})"
+        )
+
+
+def fit(
+    model: nn.Module,
+    train: ImageSet,
+    validation: ImageSet | None = None,
+    *,
+    epochs: int,
+    rate: float = 1e-3,
+    groups: list[dict] | None = None,
+    optimiser: str = "adamw",
+    weight_decay: float = 1e-4,
+    schedule: str = "onecycle",
+    batch: int = 64,
+    size: int | None = None,
+    augment: Augment | None = None,
+    label_smoothing: float = 0.0,
+    soft: bool = False,
+    precision: str = "auto",
+    seed: int = 0,
+    keep_best: bool = True,
+    checkpoint: str | Path | None = None,
+    on_epoch: Callable[[nn.Module, History], None] | None = None,
+    device: torch.device | None = None,
+    progress: bool = True,
+) -> History:
+    """Train ``model``, in place, on pixels 0-255; it returns with the weights of its best epoch.
+
+    Args:
+        train, validation: image sets. ``validation`` chooses the best epoch, so it must never be the test set; without
+            one, the last epoch is kept.
+        rate, groups: the highest learning rate, or an optimiser's groups (``backbones.parameter_groups``).
+        optimiser: "adamw", or "sgd" (momentum 0.9, Nesterov).
+        schedule: "onecycle" (Smith & Topin 2018), "cosine" or "constant".
+        size: train on images of this many pixels a side (the images' own when ``None``).
+        soft: learn the set's soft labels (probabilities) in place of its hard ones.
+        precision: "auto" (on CUDA bf16, or fp16 where the GPU has no bf16; else float32), "float32", "bf16", "fp16".
+        checkpoint: a file, written after each epoch. When it is there already, training goes on from it, and ends with
+            the same weights as if it had not been interrupted.
+        on_epoch: called after each epoch with the model and the history so far.
+
+    Raises:
+        ValueError: the images, labels and model don't fit each other; the message says how.
+    """
+    device = device or machine.device()
+    _check(model, train, validation, epochs, batch, soft)
+    machine.seed_everything(seed)
+    model.to(device, memory_format=torch.channels_last)
+    images, labels = _resident(train, size, device), (train.soft if soft else train.labels).to(device)
+    small = None if validation is None else _resized(validation, size)
+    batches = _batches_an_epoch(len(train), batch)
+    stepper = _Stepper(model, groups, optimiser, rate, weight_decay, schedule, epochs * batches, precision, device)
+    history, best_state = History(), None
+    settings = f"{epochs} {batch} {size} {seed} {optimiser} {schedule} {rate} {len(train)} {soft} {label_smoothing}"
+    if checkpoint is not None and Path(checkpoint).exists():
+        best_state = _resume(Path(checkpoint), settings, model, stepper, history)
+
+    bar = tqdm(total=epochs * batches, desc="training", leave=False, disable=not progress, unit="batch")
+    bar.update(len(history.epochs) * batches)
+    try:
+        for epoch in range(len(history.epochs), epochs):
+            start = time.perf_counter()
+            # Everything random of an epoch hangs on (seed, epoch): an interrupted run goes on as if it hadn't been.
+            machine.seed_everything(seed * 1000 + epoch)
+            generator = torch.Generator(device).manual_seed(seed * 1000 + epoch)
+            order = torch.randperm(len(train), generator=generator, device=device)
+            model.train()
+            loss_sum = torch.zeros((), device=device)
+            correct = torch.zeros((), device=device)
+            for i in range(batches):
+                chosen = order[i * batch : (i + 1) * batch]
+                pixels, target = images[chosen].float(), labels[chosen]
+                pixels = pixels.contiguous(memory_format=torch.channels_last)
+                if augment is not None:
+                    pixels = augment(pixels, generator)
+                loss, logits = stepper.step(pixels, target, label_smoothing)
+                loss_sum += loss.detach() * len(chosen)  # stays on the device: no waiting
+                hard = target.argmax(1) if soft else target
+                correct += (logits.detach().argmax(1) == hard).sum()
+                bar.update()
+            seen = min(len(train), batches * batch)
+            row = {"epoch": epoch + 1, "train_loss": loss_sum.item() / seen, "train_accuracy": correct.item() / seen}
+            row |= {"rate": stepper.last_rate, "seconds": time.perf_counter() - start}
+            if not math.isfinite(row["train_loss"]):
+                history.stopped = "diverged"
+                print(
+                    f"The loss is {row['train_loss']} in epoch {epoch + 1}: training stops. The likely cause is a "
+                    f"learning rate that is too high (it reached {max(g['lr'] for g in stepper.groups):g}): try a "
+                    "tenth of it."
+                )
+                break
+            if small is not None:
+                metrics = evaluate(model, small, batch=max(batch, 128), device=device)
+                row |= {"validation_loss": metrics.loss, "validation_accuracy": metrics.accuracy}
+            history.epochs.append(row)
+            if small is None or not keep_best:
+                history.best = epoch
+            elif history.best < 0 or _score(row) > _score(history.epochs[history.best]):
+                history.best = epoch
+                best_state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            if checkpoint is not None:
+                _save(Path(checkpoint), settings, model, stepper, history, best_state)
+            if on_epoch is not None:
+                on_epoch(model, history)
+    except KeyboardInterrupt:
+        history.stopped = "interrupted"
+        print(f"Interrupted: the history holds the {len(history.epochs)} finished epochs.")
+    finally:
+        bar.close()
+    if best_state is not None:
+        model.load_state_dict(best_state)
+    model.eval()
+    return history
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    image_set: ImageSet,
+    *,
+    size: int | None = None,
+    batch: int = 128,
+    flip: bool = False,
+    device: torch.device | None = None,
+) -> Metrics:
+    """Loss, accuracies and probabilities of ``model`` on an image set; ``flip`` averages over mirrored copies too."""
+    device = device or next(model.parameters()).device
+    image_set = _resized(image_set, size)
+    found = []
+    with evaluating(model):
+        for start in range(0, len(image_set), batch):
+            pixels = image_set.images[start : start + batch].to(device, non_blocking=True).float()
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            with _autocast("auto", device):
+                probabilities = model(pixels).float().softmax(1)
+                if flip:
+                    probabilities = (probabilities + model(pixels.flip(-1)).float().softmax(1)) / 2
+            found.append(probabilities)
+    return metrics(torch.cat(found).cpu(), image_set.labels, image_set.soft)
+
+
+def metrics(probabilities: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None = None) -> Metrics:
+    """Metrics of probabilities (N, K) against labels (N,), and soft labels (N, K) where there are some."""
+    classes = probabilities.shape[1]
+    predicted = probabilities.argmax(1)
+    confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+    present = confusion.sum(1) > 0
+    correct = (predicted == labels).double()
+    sure = soft.max(1).values.double() if soft is not None else torch.ones_like(correct)
+    auc = None
+    if classes == 2 and bool(present.all()):
+        auc = float(roc_auc_score(labels.numpy(), probabilities[:, 1].numpy()))
+    return Metrics(
+        loss=float(F.nll_loss(probabilities.clamp_min(1e-12).log(), labels)),
+        accuracy=float(correct.mean()),
+        balanced_accuracy=float((confusion.diag()[present] / confusion.sum(1)[present]).double().mean()),
+        weighted_accuracy=float((correct * sure).sum() / sure.sum()),
+        auc=auc,
+        confusion=confusion,
+        probabilities=probabilities,
+    )
+
+
+class _Stepper:
+    """One optimiser step, with its schedule and precision."""
+
+    def __init__(self, model, groups, optimiser, rate, weight_decay, schedule, steps, precision, device) -> None:
+        parameters = groups or [
+            {"params": [p for p in model.parameters() if p.requires_grad], "lr": rate, "weight_decay": weight_decay}
+        ]
+        if not any(len(group["params"]) for group in parameters):
+            raise ValueError("Every weight of the model is frozen: there is nothing to learn.")
+        self.model, self.device, self.precision = model, device, precision
+        fused = device.type == "cuda"  # all weights in one kernel
+        if optimiser == "adamw":
+            self.optimiser = torch.optim.AdamW(parameters, lr=rate, fused=fused)
+        elif optimiser == "sgd":
+            self.optimiser = torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True, fused=fused)
+        else:
+            raise ValueError(f"optimiser is {optimiser!r}: it must be 'adamw' or 'sgd'.")
+        self.groups = self.optimiser.param_groups
+        highest = [group["lr"] for group in self.groups]
+        if schedule == "onecycle":
+            self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, highest, total_steps=steps)
+        elif schedule == "cosine":
+            self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps)
+        elif schedule == "constant":
+            self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimiser, 1.0)
+        else:
+            raise ValueError(f"schedule is {schedule!r}: it must be 'onecycle', 'cosine' or 'constant'.")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=_half(precision, device) == torch.float16)
+        self.last_rate = highest[-1]
+
+    def step(self, pixels: torch.Tensor, target: torch.Tensor, label_smoothing: float):
+        with _autocast(self.precision, self.device):
+            logits = self.model(pixels)
+            loss = F.cross_entropy(logits.float(), target, label_smoothing=label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.last_rate = self.groups[-1]["lr"]
+        self.schedule.step()
+        return loss, logits
+
+    def state(self) -> dict:
+        parts = {"optimiser": self.optimiser, "schedule": self.schedule, "scaler": self.scaler}
+        return {name: part.state_dict() for name, part in parts.items()}
+
+    def load(self, state: dict) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def _half(precision: str, device: torch.device) -> torch.dtype | None:
+    known = {"auto": None, "float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision not in known:
+        raise ValueError(f"precision is {precision!r}: it must be one of {', '.join(known)}.")
+    if precision == "auto" and device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return known[precision]
+
+
+def _autocast(precision: str, device: torch.device):
+    half = _half(precision, device)
+    return nullcontext() if half is None else torch.autocast(device.type, half)
+
+
+def _check(model, train, validation, epochs, batch, soft) -> None:
+    if len(train) == 0:
+        raise ValueError("The training set holds no image.")
+    if epochs < 1 or batch < 1:
+        raise ValueError(f"epochs and batch must be at least 1: they are {epochs} and {batch}.")
+    if soft and train.soft is None:
+        raise ValueError(f"{train.name} has no soft labels: leave out soft=True.")
+    if validation is not None and validation.classes != train.classes:
+        raise ValueError(f"The validation set's classes {validation.classes} are not the training set's.")
+    has_norms = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    if has_norms and min(batch, len(train)) < 2:
+        raise ValueError("BatchNorm needs at least two images in a batch: it has one.")
+    with torch.inference_mode(), evaluating(model):
+        where = next(model.parameters()).device
+        outputs = model(train.images[:1].to(where).float()).shape[1]
+    if outputs != len(train.classes):
+        raise ValueError(
+            f"The model gives {outputs} scores, but {train.name} has {len(train.classes)} classes: "
+            f"replace its head (backbones.replace_head(model, {len(train.classes)}))."
+        )
+
+
+def _batches_an_epoch(n: int, batch: int) -> int:
+    """A last batch of a single image is left out: BatchNorm can't normalise it."""
+    whole, rest = divmod(n, batch)
+    return whole + (rest > 1 or whole == 0)
+
+
+def _resized(image_set: ImageSet, size: int | None) -> ImageSet:
+    """The set with images of ``size`` x ``size``; itself when they are that already."""
+    if size is None or image_set.images.shape[-1] == size:
+        return image_set
+    parts = [
+        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True, align_corners=False).round().byte()
+        for part in image_set.images.split(256)
+    ]
+    return dataclasses.replace(image_set, images=torch.cat(parts), digest=None)
+
+
+def _resident(image_set: ImageSet, size: int | None, device: torch.device) -> torch.Tensor:
+    """The images on the device."""
+    return _resized(image_set, size).images.to(device)
+
+
+def _score(row: dict) -> tuple[float, float]:
+    return row["validation_accuracy"], -row["validation_loss"]
+
+
+def _save(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History, best: dict | None) -> None:
+    """Written aside, then moved: a kill at any moment leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    state = {"settings": settings, "model": model.state_dict(), "epochs": history.epochs, "best": history.best}
+    torch.save(state | {"best_state": best} | stepper.state(), aside)
+    os.replace(aside, path)
+
+
+def _resume(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History) -> dict | None:
+    try:
+        state = torch.load(path, map_location=stepper.device, weights_only=True)
+        if state["settings"] != settings:
+            raise ValueError("it was made with other settings")
+        model.load_state_dict(state["model"])
+        stepper.load(state)
+    except Exception as error:  # damaged, or of another model: nothing of it is used
+        print(f"The checkpoint {path.name} is not used ({str(error).splitlines()[0][:100]}): training starts anew.")
+        return None
+    history.epochs, history.best = state["epochs"], state["best"]
+    return state["best_state"]

@@ -1,0 +1,359 @@
+"""The experiments of transfer learning: from scratch, feature extraction, fine-tuning; over seeds and image numbers.
+
+From the shell::
+
+    python -m helpers.transfer --data solar-cells --methods scratch,extract,fine_tune --seeds 3 --json results.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from helpers import backbones, codes, datasets, linear, machine, training
+from helpers.augmentation import ColourJitter, Compose, RandomAffine
+from helpers.datasets import ImageSet
+
+METHODS = ("scratch", "extract", "fine_tune")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an experiment is run. ``SETTINGS`` holds the two budgets; change single values with ``run(..., epochs=3)``.
+
+    Args:
+        size: pixels of a side, the same for the three methods, so that they are compared on the same images.
+        epochs: of fine-tuning everything; ``epochs_last`` of the last blocks before that.
+        epochs_scratch: random weights need more.
+        head_rate, body_rate, decay: see ``backbones.parameter_groups``.
+        last_from: the stage from which "the last blocks" start (the network's own default when ``None``).
+        soft: learn soft labels where the set has them.
+        head: the linear head of "extract": "svm" or "logistic".
+        views: codes of the image as it is ("one"), or the mean over ``codes.VIEWS`` ("all").
+    """
+
+    size: int = 224
+    batch: int = 32
+    epochs: int = 10
+    epochs_last: int = 2
+    epochs_scratch: int = 40
+    head_rate: float = 1e-3
+    body_rate: float = 5e-4
+    decay: float = 0.8
+    rate_scratch: float = 3e-3
+    weight_decay: float = 0.05
+    last_from: str | None = None
+    label_smoothing: float = 0.1
+    soft: bool = True
+    head: str = "svm"
+    views: str = "all"
+
+
+SETTINGS = {
+    "quick": Settings(size=96, epochs=3, epochs_last=1, epochs_scratch=6, views="one"),
+    "full": Settings(),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run on the test part. Accuracies and AUC are fractions; AUC is for two classes only."""
+
+    method: str
+    data: str
+    backbone: str
+    per_class: int | None
+    seed: int
+    budget: str
+    accuracy: float
+    balanced_accuracy: float
+    weighted_accuracy: float
+    auc: float | None
+    seconds: float
+    images_per_second: float
+    train_images: int
+    test_images: int
+    settings: dict
+    versions: dict
+
+
+def run(
+    method: str,
+    image_set: ImageSet,
+    *,
+    backbone: str = "efficientnet_lite0",
+    per_class: int | None = None,
+    seed: int = 0,
+    budget: str | None = None,
+    split: datasets.Split | None = None,
+    cache: bool = True,
+    progress: bool = True,
+    **changes,
+) -> Result:
+    """One experiment: learn on the training part, measure on the test part.
+
+    Args:
+        method: "scratch", "extract" or "fine_tune".
+        per_class: learn from so many images of each class only (all when ``None``).
+        split: the set's own protocol with ``seed`` when ``None``.
+        cache: take the result of the very same experiment (code, weights, images, settings, device) from the disk.
+        changes: values of ``Settings`` other than the budget's.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method is {method!r}: it must be one of {', '.join(METHODS)}.")
+    budget = budget or machine.budget()
+    settings = dataclasses.replace(SETTINGS[budget], **changes)
+    split = split or datasets.split(image_set, seed)
+    train = image_set.subset(split.train)
+    if per_class is not None:
+        train = train.subset(datasets.few_shot(train.labels, per_class, seed))
+    test = image_set.subset(split.test)
+    pretrained = method != "scratch"
+    what = (method, backbone, pretrained, per_class, seed, settings, train.fingerprint, test.fingerprint)
+    file = _result_file(what)
+    if cache and file.exists():
+        return Result(**json.loads(file.read_text()))
+
+    machine.seed_everything(seed)
+    start = time.perf_counter()
+    network = backbones.load(backbone, pretrained=pretrained)
+    if method == "extract":
+        metrics, seen = _extract(network, image_set, train, test, settings, progress)
+    else:
+        learn = _scratch if method == "scratch" else _fine_tune
+        network, seen = learn(network, train, settings, seed, progress)
+        metrics = training.evaluate(network, test, size=settings.size)
+    seconds = time.perf_counter() - start
+    result = Result(
+        method=method,
+        data=image_set.name,
+        backbone=backbone,
+        per_class=per_class,
+        seed=seed,
+        budget=budget,
+        accuracy=metrics.accuracy,
+        balanced_accuracy=metrics.balanced_accuracy,
+        weighted_accuracy=metrics.weighted_accuracy,
+        auc=metrics.auc,
+        seconds=round(seconds, 2),
+        images_per_second=round(seen / seconds, 1),
+        train_images=len(train),
+        test_images=len(test),
+        settings=dataclasses.asdict(settings),
+        versions=versions(),
+    )
+    if cache:
+        _write(file, json.dumps(dataclasses.asdict(result)))
+    return result
+
+
+def _extract(network, image_set, train, test, settings, progress) -> tuple[training.Metrics, int]:
+    """Codes of all images once (they are cached for the next seed and number of images), then a linear head."""
+    views = codes.VIEWS if settings.views == "all" else codes.VIEWS[:1]
+    found = torch.stack(
+        [codes.extract(network, image_set, size=settings.size, progress=progress, **view) for view in views]
+    ).mean(0)
+    rows = {file: i for i, file in enumerate(image_set.files)}
+    train_codes, test_codes = (found[[rows[file] for file in part.files]] for part in (train, test))
+    head = linear.fit(train_codes, train.labels, kind=settings.head, classes=len(train.classes))
+    return training.metrics(head.scores(test_codes).softmax(1), test.labels, test.soft), len(image_set) * len(views)
+
+
+def default_augment(image_set: ImageSet) -> Compose:
+    """Random crops, flips and light. A solar cell may lie any way up; a room or a street may not."""
+    any_way_up = image_set.name == "solar-cells"
+    return Compose(
+        (
+            RandomAffine(
+                flip_vertical=0.5 if any_way_up else 0.0,
+                area=(0.8, 1.0) if any_way_up else (0.4, 1.0),
+                stretch=1.05 if any_way_up else 4 / 3,
+            ),
+            ColourJitter(0.2, 0.2),
+        )
+    )
+
+
+def _scratch(network, train, settings, seed, progress) -> tuple[torch.nn.Module, int]:
+    backbones.replace_head(network, len(train.classes))
+    _fit(network, train, settings, seed, progress, settings.epochs_scratch, rate=settings.rate_scratch)
+    return network, len(train) * settings.epochs_scratch
+
+
+def _fine_tune(network, train, settings, seed, progress) -> tuple[torch.nn.Module, int]:
+    """Head first, on codes (its random gradients would spoil the body); then the last blocks; then everything.
+
+    A good head first is also what Kumar et al. (2022, "Fine-tuning can distort pretrained features") advise.
+    """
+    fit_head(network, train, size=settings.size, progress=progress)
+    rates = {"head_rate": settings.head_rate, "body_rate": settings.body_rate}
+    rates |= {"decay": settings.decay, "weight_decay": settings.weight_decay}
+    if settings.epochs_last:
+        body = [stage for stage in network.stages if stage not in ("penultimate", "logits")]
+        backbones.freeze(network, settings.last_from or body[-len(body) // 3])
+        groups = backbones.parameter_groups(network, **rates)
+        _fit(network, train, settings, seed, progress, settings.epochs_last, groups=groups)
+    if settings.epochs:
+        backbones.unfreeze(network)
+        groups = backbones.parameter_groups(network, **rates)
+        _fit(network, train, settings, seed, progress, settings.epochs, groups=groups)
+    return network, len(train) * (settings.epochs + settings.epochs_last)
+
+
+def fit_head(network: backbones.Backbone, train: ImageSet, *, size: int | None = None, progress: bool = True) -> None:
+    """Replace the head by a softmax regression on the codes of ``train``: "head first", in seconds."""
+    values = codes.extract(network, train, size=size, progress=progress)
+    found = linear.fit(values, train.labels, kind="logistic", C=10.0, classes=len(train.classes))
+    # The linear head sees codes of length 1, the network's own head sees them as they are.
+    length = float(values.norm(dim=1).mean())
+    head = backbones.replace_head(network, len(train.classes))
+    with torch.no_grad():
+        head.weight.copy_(found.weight / length)
+        head.bias.copy_(found.bias)
+
+
+def _fit(network, train, settings, seed, progress, epochs, **rates) -> None:
+    training.fit(
+        network,
+        train,
+        epochs=epochs,
+        batch=settings.batch,
+        size=settings.size,
+        augment=default_augment(train),
+        label_smoothing=settings.label_smoothing,
+        soft=settings.soft and train.soft is not None,
+        weight_decay=settings.weight_decay,
+        seed=seed,
+        progress=progress,
+        **rates,
+    )
+
+
+def compare(
+    image_set: ImageSet,
+    *,
+    methods: Iterable[str] = METHODS,
+    per_class: Sequence[int | None] = (None,),
+    seeds: Iterable[int] = range(3),
+    progress: bool = True,
+    **options,
+) -> list[Result]:
+    """``run`` for each method, number of images a class, and seed. Interrupted, it goes on where it stopped."""
+    plan = [(m, n, s) for n in per_class for m in methods for s in seeds]
+    bar = tqdm(plan, desc=f"{image_set.name}: experiments", leave=False, disable=not progress)
+    return [run(m, image_set, per_class=n, seed=s, progress=False, **options) for m, n, s in bar]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and standard deviation over the seeds of one method and number of images."""
+
+    method: str
+    per_class: int | None
+    mean: float
+    spread: float
+    seeds: int
+
+    def __str__(self) -> str:
+        number = "all images" if self.per_class is None else f"{self.per_class} a class"
+        return f"{self.method:10s} {number:>12s}: {self.mean:.1%} ± {self.spread:.1%} ({self.seeds} seeds)"
+
+
+def summary(results: Iterable[Result], key: str = "accuracy") -> list[Summary]:
+    """Mean ± standard deviation over seeds, a line for each method and number of images a class."""
+    groups: dict[tuple, list[float]] = {}
+    for result in results:
+        groups.setdefault((result.method, result.per_class), []).append(getattr(result, key))
+    return [
+        Summary(method, n, statistics.mean(v), statistics.stdev(v) if len(v) > 1 else 0.0, len(v))
+        for (method, n), v in groups.items()
+    ]
+
+
+def versions() -> dict[str, str]:
+    """What a figure must be read with: machine and versions."""
+    import sklearn
+    import timm
+
+    here = machine.device()
+    chip = torch.cuda.get_device_name(here) if here.type == "cuda" else f"{platform.machine()}, {os.cpu_count()} cores"
+    return {
+        "device": here.type,
+        "chip": chip,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+
+
+def _result_file(what: tuple) -> Path:
+    """A name that changes with the experiment, and with the code that runs it."""
+    digest = hashlib.blake2b(repr((what, versions())).encode(), digest_size=12)
+    for module in (backbones, codes, linear, training, sys.modules[RandomAffine.__module__]):
+        digest.update(Path(module.__file__).read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    return machine.cache_dir() / "results" / f"{what[0]}-{digest.hexdigest()}.json"
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f"{file.name}.{os.getpid()}")
+    aside.write_text(text)
+    os.replace(aside, file)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m helpers.transfer", description="Transfer learning experiments.")
+    parser.add_argument("--data", required=True, help="15-scene, solar-cells, ... or a folder of class folders")
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated")
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--per-class", type=int, help="images of each class to learn from (all by default)")
+    parser.add_argument("--budget", choices=sorted(SETTINGS), default=None, help="by default what the machine allows")
+    parser.add_argument("--json", type=Path, help="append one JSON object a run to this file")
+    args = parser.parse_args(arguments)
+    try:
+        size = SETTINGS[args.budget or machine.budget()].size
+        image_set = datasets.load(args.data, size=size)
+        results = []
+        for method in args.methods.split(","):
+            for seed in range(args.seeds):
+                results.append(
+                    run(
+                        method.strip(),
+                        image_set,
+                        backbone=args.backbone,
+                        per_class=args.per_class,
+                        seed=seed,
+                        budget=args.budget,
+                    )
+                )
+                if args.json:
+                    args.json.parent.mkdir(parents=True, exist_ok=True)
+                    with args.json.open("a") as out:
+                        out.write(json.dumps(dataclasses.asdict(results[-1])) + "\n")
+                auc = "" if results[-1].auc is None else f", AUC {results[-1].auc:.1%}"
+                said = f"{results[-1].accuracy:.1%}{auc} in {results[-1].seconds:.0f} s"
+                print(f"{method} seed {seed}: {said}", flush=True)
+    except (ValueError, RuntimeError, OSError) as error:  # these speak to the user
+        sys.exit(str(error))
+    for line in summary(results):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,457 @@
+# %% hand_result | right | tuples
+hand_result = ((3, 8), (0, 3))
+
+# %% hand_result | right | computed
+image, kernel = torch.tensor([[1.0, 2, 0], [0, 1, 3], [4, 0, 1]]), torch.tensor([[1.0, 0], [0, 2]])
+hand_result = F.conv2d(image[None, None], kernel[None, None])[0, 0].tolist()
+
+# %% hand_result | wrong | flips the kernel
+hand_result = [[3, 7], [2, 3]]
+
+# %% hand_result | wrong | one slip in the second row
+hand_result = [[3, 8], [0, 2]]
+
+# %% hand_result | wrong | rows and columns exchanged
+hand_result = [[3, 0], [8, 3]]
+
+# %% hand_result | wrong | pads the image
+hand_result = [[2, 4, 0], [0, 3, 8], [0, 0, 3]]
+
+# %% output_size | right | division and floor
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    span = dilation * (kernel - 1) + 1
+    return math.floor((n + 2 * padding - span) / stride) + 1
+
+# %% output_size | right | counts the places
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    last = n + 2 * padding - dilation * (kernel - 1)
+    return len(range(0, last, stride))
+
+# %% output_size | wrong | forgets the padding
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return (n - dilation * (kernel - 1) - 1) // stride + 1
+
+# %% output_size | wrong | pads one side only
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return (n + padding - dilation * (kernel - 1) - 1) // stride + 1
+
+# %% output_size | wrong | no floor
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return (n + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1
+
+# %% output_size | wrong | dilation times the whole kernel
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return (n + 2 * padding - dilation * kernel) // stride + 1
+
+# %% output_size | wrong | rounds to the nearest
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return round((n + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
+
+# %% output_size | wrong | rounds up
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return math.ceil((n + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
+
+# %% conv_plain | right | sums shifted images
+def conv_plain(x, kernel):
+    kh, kw = kernel.shape
+    rows, columns = x.shape[0] - kh + 1, x.shape[1] - kw + 1
+    out = torch.zeros(rows, columns)
+    for a in range(kh):
+        for b in range(kw):
+            out += kernel[a, b] * x[a : a + rows, b : b + columns]
+    return out
+
+# %% conv_plain | right | four loops
+def conv_plain(x, kernel):
+    kh, kw = kernel.shape
+    rows, columns = x.shape[0] - kh + 1, x.shape[1] - kw + 1
+    out = torch.zeros(rows, columns)
+    for i in range(rows):
+        for j in range(columns):
+            for a in range(kh):
+                for b in range(kw):
+                    out[i, j] += x[i + a, j + b] * kernel[a, b]
+    return out
+
+# %% conv_plain | wrong | flips the kernel
+def conv_plain(x, kernel):
+    kernel = kernel.flip(0, 1)
+    kh, kw = kernel.shape
+    out = torch.zeros(x.shape[0] - kh + 1, x.shape[1] - kw + 1)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = (kernel * x[i : i + kh, j : j + kw]).sum()
+    return out
+
+# %% conv_plain | wrong | square inputs only
+def conv_plain(x, kernel):
+    n, k = x.shape[0], kernel.shape[0]
+    out = torch.zeros(n - k + 1, n - k + 1)
+    for i in range(n - k + 1):
+        for j in range(n - k + 1):
+            out[i, j] = (kernel * x[i : i + k, j : j + k]).sum()
+    return out
+
+# %% conv_plain | wrong | one row and column too few
+def conv_plain(x, kernel):
+    kh, kw = kernel.shape
+    out = torch.zeros(x.shape[0] - kh, x.shape[1] - kw)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = (kernel * x[i : i + kh, j : j + kw]).sum()
+    return out
+
+# %% conv_plain | wrong | the library's function
+def conv_plain(x, kernel):
+    return F.conv2d(x[None, None], kernel[None, None])[0, 0]
+
+# %% conv_plain | wrong | zeros of the right shape
+def conv_plain(x, kernel):
+    return torch.zeros(x.shape[0] - kernel.shape[0] + 1, x.shape[1] - kernel.shape[1] + 1)
+
+# %% conv_layer | right | filters by a matrix product
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding,) * 4)
+    filters, _, kh, kw = weight.shape
+    rows, columns = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    out = torch.zeros(filters, rows, columns)
+    for i in range(rows):
+        for j in range(columns):
+            patch = x[:, i * stride : i * stride + kh, j * stride : j * stride + kw].flatten()
+            out[:, i, j] = weight.flatten(1) @ patch + bias
+    return out
+
+# %% conv_layer | right | stride taken from the full result
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding,) * 4)
+    filters, channels, kh, kw = weight.shape
+    rows, columns = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    out = torch.zeros(filters, rows, columns) + bias[:, None, None]
+    for k in range(filters):
+        for c in range(channels):
+            for a in range(kh):
+                for b in range(kw):
+                    out[k] += weight[k, c, a, b] * x[c, a : a + rows, b : b + columns]
+    return out[:, ::stride, ::stride]
+
+# %% conv_layer | wrong | no bias
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding,) * 4)
+    filters, _, kh, kw = weight.shape
+    rows, columns = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    out = torch.zeros(filters, rows, columns)
+    for i in range(rows):
+        for j in range(columns):
+            out[:, i, j] = (weight * x[:, i * stride : i * stride + kh, j * stride : j * stride + kw]).sum((1, 2, 3))
+    return out
+
+# %% conv_layer | wrong | the bias is added once a channel
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding,) * 4)
+    filters, channels, kh, kw = weight.shape
+    rows, columns = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    out = torch.zeros(filters, rows, columns)
+    for k in range(filters):
+        for c in range(channels):
+            out[k] += bias[k]
+            for a in range(kh):
+                for b in range(kw):
+                    out[k] += weight[k, c, a, b] * x[c, a : a + rows, b : b + columns]
+    return out[:, ::stride, ::stride]
+
+# %% conv_layer | wrong | the first channel only
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding,) * 4)
+    filters, _, kh, kw = weight.shape
+    rows, columns = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    out = torch.zeros(filters, rows, columns) + bias[:, None, None]
+    for k in range(filters):
+        for a in range(kh):
+            for b in range(kw):
+                out[k] += weight[k, 0, a, b] * x[0, a : a + rows, b : b + columns]
+    return out[:, ::stride, ::stride]
+
+# %% conv_layer | wrong | the stride sets the size but not the step
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding,) * 4)
+    filters, _, kh, kw = weight.shape
+    rows, columns = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    out = torch.zeros(filters, rows, columns)
+    for i in range(rows):
+        for j in range(columns):
+            out[:, i, j] = (weight * x[:, i : i + kh, j : j + kw]).sum((1, 2, 3)) + bias
+    return out
+
+# %% conv_layer | wrong | pads the rows only
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (0, 0, padding, padding))
+    filters, _, kh, kw = weight.shape
+    rows, columns = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    out = torch.zeros(filters, rows, columns)
+    for i in range(rows):
+        for j in range(columns):
+            patch = x[:, i * stride : i * stride + kh, j * stride : j * stride + kw]
+            out[:, i, j] = (weight * patch).sum((1, 2, 3)) + bias
+    return out
+
+# %% conv_full | right | unfold
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    n, _, height, width = x.shape
+    filters, _, kh, kw = weight.shape
+    rows = (height + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
+    columns = (width + 2 * padding - dilation * (kw - 1) - 1) // stride + 1
+    parts = []
+    for part, own in zip(x.chunk(groups, 1), weight.chunk(groups, 0)):
+        patches = F.unfold(part, (kh, kw), dilation=dilation, padding=padding, stride=stride)
+        parts.append((own.flatten(1) @ patches).reshape(n, -1, rows, columns))
+    out = torch.cat(parts, 1)
+    return out if bias is None else out + bias.view(1, -1, 1, 1)
+
+# %% conv_full | right | every index by itself
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    n, channels, height, width = x.shape
+    filters, depth, kh, kw = weight.shape
+    rows = (height + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
+    columns = (width + 2 * padding - dilation * (kw - 1) - 1) // stride + 1
+    out = torch.zeros(n, filters, rows, columns)
+    for k in range(filters):
+        group = k * groups // filters
+        for i in range(rows):
+            for j in range(columns):
+                for a in range(kh):
+                    for b in range(kw):
+                        r, s = i * stride + a * dilation - padding, j * stride + b * dilation - padding
+                        if 0 <= r < height and 0 <= s < width:
+                            seen = x[:, group * depth : (group + 1) * depth, r, s]
+                            out[:, k, i, j] += (seen * weight[k, :, a, b]).sum(1)
+        if bias is not None:
+            out[:, k] += bias[k]
+    return out
+
+# %% conv_full | wrong | ignores the dilation
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    return arithmetic.conv2d_naive(x, weight, bias, stride=stride, padding=padding, groups=groups)
+
+# %% conv_full | wrong | every filter sees the first group
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    options = {"stride": stride, "padding": padding, "dilation": dilation}
+    return arithmetic.conv2d_naive(x[:, : weight.shape[1]], weight, bias, **options)
+
+# %% conv_full | wrong | groups taken in turn
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    depth, filters = weight.shape[1], weight.shape[0]
+    out = []
+    for k in range(filters):
+        first = (k % groups) * depth
+        own = None if bias is None else bias[k : k + 1]
+        seen = x[:, first : first + depth]
+        out.append(
+            arithmetic.conv2d_naive(seen, weight[k : k + 1], own, stride=stride, padding=padding, dilation=dilation)
+        )
+    return torch.cat(out, 1)
+
+# %% conv_full | wrong | the first image only
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return arithmetic.conv2d_naive(x[:1], weight, bias, **options)
+
+# %% conv_full | wrong | needs a bias
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return arithmetic.conv2d_naive(x, weight, **options) + bias.view(1, -1, 1, 1)
+
+# %% conv_full | wrong | changes the caller's x
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    out = arithmetic.conv2d_naive(x, weight, bias, **options)
+    x *= 0
+    return out
+
+# %% conv_full | wrong | the library's function
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+# %% count_parameters | right | asks the library
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    layer = nn.Conv2d(channels, filters, kernel, groups=groups, bias=bias, device="meta")
+    return sum(p.numel() for p in layer.parameters())
+
+# %% count_parameters | right | weights, then biases
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    weights = filters * (channels // groups) * kernel**2
+    return weights + filters if bias else weights
+
+# %% count_parameters | wrong | no biases
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    return kernel * kernel * channels // groups * filters
+
+# %% count_parameters | wrong | always a bias
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    return (kernel * kernel * channels // groups + 1) * filters
+
+# %% count_parameters | wrong | ignores the groups
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    return (kernel * kernel * channels + bias) * filters
+
+# %% count_parameters | wrong | divides the filters too
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    return (kernel * kernel * channels // groups + bias) * filters // groups
+
+# %% count_parameters | wrong | forgets the depth
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    return (kernel * kernel + bias) * filters
+
+# %% count_parameters | wrong | one bias for the layer
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    return kernel * kernel * channels // groups * filters + bias
+
+# %% receptive_field | right | from the last layer down
+def receptive_field(layers):
+    size = 1
+    for kernel, stride, dilation in reversed(layers):
+        size = (size - 1) * stride + dilation * (kernel - 1) + 1
+    return size
+
+# %% receptive_field | right | product of the strides before
+def receptive_field(layers):
+    return 1 + sum(
+        d * (k - 1) * math.prod(s for _, s, _ in layers[:i]) for i, (k, _, d) in enumerate(layers)
+    )
+
+# %% receptive_field | wrong | ignores the strides
+def receptive_field(layers):
+    return 1 + sum(dilation * (kernel - 1) for kernel, _, dilation in layers)
+
+# %% receptive_field | wrong | a stride acts on its own layer
+def receptive_field(layers):
+    size, jump = 1, 1
+    for kernel, stride, dilation in layers:
+        jump *= stride
+        size += dilation * (kernel - 1) * jump
+    return size
+
+# %% receptive_field | wrong | ignores the dilation
+def receptive_field(layers):
+    size, jump = 1, 1
+    for kernel, stride, dilation in layers:
+        size += (kernel - 1) * jump
+        jump *= stride
+    return size
+
+# %% receptive_field | wrong | kernel, not kernel - 1
+def receptive_field(layers):
+    size, jump = 0, 1
+    for kernel, stride, dilation in layers:
+        size += dilation * kernel * jump
+        jump *= stride
+    return size
+
+# %% receptive_field | wrong | the stride of the layer before only
+def receptive_field(layers):
+    size, before = 1, 1
+    for kernel, stride, dilation in layers:
+        size += dilation * (kernel - 1) * before
+        before = stride
+    return size
+
+# %% receptive_field | wrong | starts with the first kernel, so needs a layer
+def receptive_field(layers):
+    size, jump = layers[0][0], layers[0][1]
+    for kernel, stride, dilation in layers[1:]:
+        size += dilation * (kernel - 1) * jump
+        jump *= stride
+    return size
+
+# %% shift_right | right | a tensor
+shift_right = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 0]])
+
+# %% shift_right | right | tuples of floats
+shift_right = ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+
+# %% shift_right | wrong | to the left
+shift_right = [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+# %% shift_right | wrong | down
+shift_right = [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+
+# %% shift_right | wrong | up
+shift_right = [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
+
+# %% shift_right | wrong | identity
+shift_right = [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+# %% shift_right | wrong | adds the image itself
+shift_right = [[0, 0, 0], [1, 1, 0], [0, 0, 0]]
+
+# %% wrong | right | lists
+wrong = {"response": [(3, 0), (3, 2)], "pooled": [(1, 1), (2, 1)]}
+
+# %% wrong | right | other order, lists of lists
+wrong = {"pooled": [[2, 1], [1, 1]], "response": [[3, 2], [3, 0]]}
+
+# %% wrong | wrong | counted from 1
+wrong = {"response": {(4, 1), (4, 3)}, "pooled": {(2, 2), (3, 2)}}
+
+# %% wrong | wrong | columns first
+wrong = {"response": {(0, 3), (2, 3)}, "pooled": {(1, 1), (1, 2)}}
+
+# %% wrong | wrong | trusts the second table
+wrong = {"response": {(3, 0), (3, 2)}, "pooled": set()}
+
+# %% wrong | wrong | the whole row
+wrong = {"response": {(3, 0), (3, 1), (3, 2)}, "pooled": {(1, 1), (2, 1)}}
+
+# %% wrong | wrong | trusts the first table
+wrong = {"response": set(), "pooled": {(1, 1), (2, 1)}}
+
+# %% to_convolution | right | parameters replaced
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, (height, width))
+    layer.weight = nn.Parameter(linear.weight.detach().view(linear.out_features, channels, height, width))
+    layer.bias = nn.Parameter(linear.bias.detach())
+    return layer
+
+# %% to_convolution | right | load_state_dict
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, kernel_size=(height, width))
+    weight = linear.weight.unflatten(1, (channels, height, width))
+    layer.load_state_dict({"weight": weight, "bias": linear.bias})
+    return layer
+
+# %% to_convolution | wrong | random weights
+def to_convolution(linear, channels, height, width):
+    return nn.Conv2d(channels, linear.out_features, kernel_size=(height, width))
+
+# %% to_convolution | wrong | channels last
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, kernel_size=(height, width))
+    weight = linear.weight.detach().reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+    layer.weight = nn.Parameter(weight.contiguous())
+    layer.bias = linear.bias
+    return layer
+
+# %% to_convolution | wrong | no bias
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, kernel_size=(height, width), bias=False)
+    layer.weight = nn.Parameter(linear.weight.detach().reshape(-1, channels, height, width))
+    return layer
+
+# %% to_convolution | wrong | bias left random
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, kernel_size=(height, width))
+    layer.weight = nn.Parameter(linear.weight.detach().reshape(-1, channels, height, width))
+    return layer
+
+# %% to_convolution | wrong | height and width exchanged
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, kernel_size=(width, height))
+    layer.weight = nn.Parameter(linear.weight.detach().reshape(-1, channels, width, height))
+    layer.bias = linear.bias
+    return layer
+
+# %% to_convolution | wrong | pads, so that the size is kept
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, kernel_size=(height, width), padding=(height // 2, width // 2))
+    layer.weight = nn.Parameter(linear.weight.detach().reshape(-1, channels, height, width))
+    layer.bias = linear.bias
+    return layer

@@ -1,0 +1,368 @@
+"""helpers.checks: what counts as right, what a student reads, and what can't be talked into full marks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from helpers.checks import Check, difference
+
+
+def double(n):
+    return 2 * n
+
+
+class AlwaysEqual:
+    """An answer that agrees with everything."""
+
+    def __eq__(self, other):
+        return True
+
+    def __ne__(self, other):
+        return False
+
+    __lt__ = __gt__ = __le__ = __ge__ = __eq__
+
+    def __hash__(self):
+        return 0
+
+    def __bool__(self):
+        return True
+
+    def __float__(self):
+        return 4.0
+
+
+class Liar(int):
+    __eq__ = AlwaysEqual.__eq__
+    __hash__ = int.__hash__
+
+
+class LyingText(str):
+    __eq__ = AlwaysEqual.__eq__
+    __hash__ = str.__hash__
+
+    def strip(self):
+        return self
+
+    casefold = strip
+
+
+class LyingList(list):
+    __eq__ = AlwaysEqual.__eq__
+    __hash__ = None
+
+
+class LyingArray(np.ndarray):
+    def __array_function__(self, *args, **kwargs):
+        return True
+
+
+class LyingTensor(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, *args, **kwargs):
+        return True
+
+
+# Points
+
+
+def test_all_right_gives_all_points(capsys):
+    check = Check(double, points=3)
+    check.equal(2, expected=4)
+    check.equal(n=-1, expected=-2)
+    score = check.score()
+    assert score == 3.0 and type(score) is float
+    assert capsys.readouterr().out.split("\n")[:3] == [
+        "✓ double(2) is 4",
+        "✓ double(n=-1) is -2",
+        "→ 3 of 3 points here 🎉",
+    ]
+
+
+def test_points_are_shared_by_weight(capsys):
+    check = Check(double, points=4)
+    check.equal(2, expected=4, weight=3)
+    check.equal(2, expected=5)
+    assert check.score() == 3.0
+    assert "🎉" not in capsys.readouterr().out
+
+
+def test_a_check_without_comparisons_gives_nothing():
+    assert Check(double, points=4).score() == 0.0
+
+
+def test_score_is_a_float_whatever_the_points():
+    for points in (1, 2.5, np.float32(3)):
+        check = Check(double, points=points)
+        check.equal(1, expected=2)
+        assert type(check.score()) is float
+
+
+@settings(deadline=None)
+@given(right=st.integers(0, 6), wrong=st.integers(0, 6), points=st.integers(1, 20))
+def test_score_is_the_share_and_never_over_the_points(right, wrong, points):
+    assume(right + wrong)
+    check = Check(double, points=points)
+    for _ in range(right):
+        check.equal(1, expected=2)
+    for _ in range(wrong):
+        check.equal(1, expected=3)
+    score = check.score()
+    assert score == pytest.approx(points * right / (right + wrong)) and score <= points
+
+
+# Not attempted yet
+
+
+@pytest.mark.parametrize("answer", [..., lambda n: ..., lambda n: None], ids=["value", "ellipsis", "none"])
+def test_not_attempted_is_said_once(answer, capsys):
+    check = Check(answer, points=2)
+    check.equal(1, expected=2)
+    check.equal(2, expected=4)
+    check.that("it is fine", lambda answer: True)
+    assert check.score() == 0.0
+    out = capsys.readouterr().out
+    assert out.count("not attempted yet") == 1 and "✗" not in out and "✓" not in out
+
+
+def test_not_implemented_is_not_attempted(capsys):
+    def stub(n):
+        raise NotImplementedError
+
+    check = Check(stub, points=2)
+    check.equal(1, expected=2)
+    assert check.score() == 0.0 and "not attempted yet" in capsys.readouterr().out
+
+
+def test_none_after_an_answer_is_wrong_and_earns_its_part(capsys):
+    check = Check(lambda n: 2 if n == 1 else None, points=2)
+    check.equal(1, expected=2)
+    check.equal(2, expected=4)
+    assert check.score() == 1.0
+    assert "expected 4, but got None" in capsys.readouterr().out
+
+
+def test_ellipsis_after_an_answer_is_wrong_too():
+    check = Check(lambda n: 2 if n == 1 else ..., points=2)
+    check.equal(1, expected=2)
+    check.equal(2, expected=4)
+    assert check.score() == 1.0
+
+
+# Feedback
+
+
+def test_slip_is_named_and_other_wrong_results_get_the_hint(capsys):
+    check = Check(lambda n: n, points=1)
+    check.equal(7, expected=3, slips={7: "did you forget the stride?"}, hint="look again")
+    check.equal(8, expected=3, slips={7: "did you forget the stride?"}, hint="look again")
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[0].endswith("expected 3, but got 7. did you forget the stride?")
+    assert lines[1].endswith("expected 3, but got 8. look again")
+
+
+def test_slips_may_be_tensors(capsys):
+    check = Check(lambda: torch.tensor([2.0, 1.0]), points=1)
+    check.equal(expected=torch.tensor([1.0, 2.0]), slips=[(torch.tensor([2.0, 1.0]), "reversed?")])
+    assert "reversed?" in capsys.readouterr().out and check.score() == 0.0
+
+
+def test_exception_is_feedback_with_its_line(capsys):
+    def answer(n):
+        return n / 0
+
+    check = Check(answer, points=1)
+    check.equal(1, expected=1)
+    assert check.score() == 0.0
+    out = capsys.readouterr().out
+    assert "raised ZeroDivisionError: division by zero (line" in out and "of answer)" in out
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), RecursionError("deep"), StopIteration(3)])
+def test_no_exception_leaves_the_check(error):
+    def answer(n):
+        raise error
+
+    check = Check(answer, points=1)
+    check.equal(1, expected=1)
+    assert check.score() == 0.0
+
+
+def test_a_value_has_the_name_it_was_given(capsys):
+    check = Check(4, points=1, name="parameters")
+    check.equal(expected=5)
+    assert "✗ parameters: expected 5, but got 4." in capsys.readouterr().out
+
+
+def test_long_arguments_are_shown_short(capsys):
+    check = Check(lambda image: image.sum(), points=1)
+    check.equal(torch.ones(3, 32, 32), expected=torch.tensor(3072.0))
+    check.equal(torch.ones(3, 32, 32), expected=3072, show="an image of ones")
+    out = capsys.readouterr().out
+    assert "a tensor of shape (3, 32, 32)" in out and "(an image of ones)" in out
+    assert check.score() == 1.0
+
+
+def test_an_answer_whose_text_raises_is_still_graded():
+    class Mute:
+        def __repr__(self):
+            raise RuntimeError("no text")
+
+    check = Check(lambda: Mute(), points=1)
+    check.equal(expected=1)
+    assert check.score() == 0.0
+
+
+# Properties
+
+
+def test_that_passes_only_on_true(capsys):
+    check = Check(double, points=4)
+    check.that("doubles three", lambda f: f(3) == 6)
+    check.that("as NumPy says it", lambda f: np.bool_(True))
+    check.that("triples", lambda f: f(3) == 9, hint="that is another function")
+    check.that("something that acts like true", lambda f: AlwaysEqual())
+    assert check.score() == 2.0
+    assert "✗ not so: triples. that is another function" in capsys.readouterr().out
+
+
+def test_that_survives_an_exception():
+    check = Check(double, points=1)
+    check.that("fails", lambda f: f("a", "b") == 1)
+    assert check.score() == 0.0
+
+
+# What is equal
+
+SAME = [
+    (4, 4.0),
+    (np.float32(0.1), 0.1),
+    (torch.tensor(3), 3),
+    (np.array(3.0), 3),
+    (1 + 1e-9, 1),
+    (math.inf, math.inf),
+    (True, True),
+    (np.bool_(False), False),
+    (" Edges ", "edges"),
+    ((1, 2), [1, 2]),
+    (torch.Size([1, 2]), (1, 2)),
+    ([1.0, [2, 3]], (1, (2, 3))),
+    ({1, 2}, {2, 1}),
+    ([2, 1], {1, 2}),
+    ({"a": 1.0}, {"a": 1}),
+    ([[1, 2], [3, 4]], np.array([[1, 2], [3, 4]])),
+    (np.ones((2, 2)), torch.ones(2, 2)),
+    (torch.ones(2, 2, dtype=torch.int64), torch.ones(2, 2)),
+    (torch.nn.Parameter(torch.ones(2)), torch.ones(2)),
+    (torch.ones(2, requires_grad=True), torch.ones(2)),
+]
+DIFFERENT = [
+    (4, 5),
+    (math.nan, 4),
+    (math.nan, 0.0),
+    (-math.inf, math.inf),
+    ("4", 4),
+    (None, 4),
+    (True, 1),
+    (1, True),
+    (0, False),
+    (torch.tensor(True), True),
+    (4 + 0j, 4),
+    (torch.tensor([3]), 3),
+    (1, "1"),
+    ("edge", "edges"),
+    ([1, 2], [1, 2, 3]),
+    ([1, 2], [2, 1]),
+    ("ab", ["a", "b"]),
+    ({"a": 1, "b": 2}, {"a": 1}),
+    ({"a": 2}, {"a": 1}),
+    ({1, 2, 3}, {1, 2}),
+    (torch.ones(2, 3), torch.ones(3, 2)),
+    (torch.ones(1, 2), torch.ones(2)),
+    (torch.ones(1), torch.tensor(1.0)),
+    (torch.zeros(2), torch.ones(2)),
+    (torch.tensor([math.nan]), torch.tensor([math.nan])),
+    (torch.tensor([1.0, math.nan]), torch.tensor([1.0, 2.0])),
+    (torch.tensor([1.0, math.nan]), torch.tensor([math.nan, 1.0])),
+    (torch.tensor([math.inf]), torch.tensor([1.0])),
+    (np.array(["1"]), np.array([1])),
+    (["a"], np.array([1.0])),
+    ([[1], [1, 2]], np.array([[1, 2], [1, 2]])),
+    (None, torch.ones(2)),
+    (np.array([1 + 1j]), np.array([1.0])),
+]
+LIES = [
+    (AlwaysEqual(), 4),
+    (AlwaysEqual(), 4.0),
+    (AlwaysEqual(), True),
+    (AlwaysEqual(), "edges"),
+    (AlwaysEqual(), [1, 2]),
+    (AlwaysEqual(), {"a": 1}),
+    (AlwaysEqual(), {1, 2}),
+    (AlwaysEqual(), torch.ones(2)),
+    (AlwaysEqual(), np.ones(2)),
+    (AlwaysEqual(), None),
+    (AlwaysEqual(), torch.float32),
+    (Liar(3), 4),
+    (LyingText("x"), "edges"),
+    (LyingList([9]), [1, 2]),
+    ([AlwaysEqual(), AlwaysEqual()], [1, 2]),
+    ({AlwaysEqual()}, {1}),
+    ([AlwaysEqual()], {1}),
+    ({"a": AlwaysEqual()}, {"a": 1}),
+    ({AlwaysEqual(): 1}, {"a": 1}),
+    ([AlwaysEqual(), AlwaysEqual()], torch.ones(2)),
+    (np.zeros(2).view(LyingArray), np.ones(2)),
+    (torch.zeros(2).as_subclass(LyingTensor), torch.ones(2)),
+    (np.array([AlwaysEqual()], dtype=object), np.array([1.0])),
+]
+
+
+@pytest.mark.parametrize(("result", "expected"), SAME, ids=str)
+def test_same(result, expected):
+    assert difference(result, expected) is None
+
+
+@pytest.mark.parametrize(("result", "expected"), DIFFERENT, ids=str)
+def test_different(result, expected):
+    text = difference(result, expected)
+    assert isinstance(text, str) and text
+
+
+@pytest.mark.parametrize(("result", "expected"), LIES, ids=lambda value: type(value).__name__)
+def test_an_answer_that_agrees_with_everything_fails(result, expected):
+    check = Check(lambda: result, points=5)
+    check.equal(expected=expected)
+    assert check.score() == 0.0
+
+
+def test_words_say_what_differs():
+    assert difference(torch.ones(2, 3), torch.ones(3, 2)) == "got the shape (2, 3) and not (3, 2)"
+    assert "NaN" in difference(torch.tensor([math.nan, 1.0]), torch.ones(2))
+    worst = difference(torch.tensor([1.0, 5.0, 2.0]), torch.tensor([1.0, 2.0, 3.0]))
+    assert worst == "67% of the values differ, most at (1,): got 5, expected 2"
+    assert difference([1, 5], [1, 2]) == "at position 1 got 5"
+    assert difference({"a": 5}, {"a": 2}) == "at 'a' got 5"
+    assert "not a number" in difference("4", 4)
+
+
+def test_tolerance_is_kept():
+    assert difference(100.5, 100, rtol=0.01) is None
+    assert difference(100.5, 100, rtol=0.001) is not None
+    assert difference(torch.tensor([0.001]), torch.tensor([0.0]), atol=0.01) is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8), st.integers(0, 7), st.floats(1, 100))
+def test_any_changed_value_is_noticed(values, place, change):
+    expected = torch.tensor(values, dtype=torch.float64)
+    result = expected.clone()
+    assert difference(result, expected) is None
+    result[place % len(values)] += change * (1 + abs(result[place % len(values)]))
+    assert difference(result, expected) is not None

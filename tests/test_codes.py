@@ -1,0 +1,144 @@
+"""Codes: right, cached under the right key, resumed, rebuilt when damaged."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from made import stripes
+
+from helpers import backbones, codes, machine
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "cache_dir", lambda: tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def network():
+    return backbones.load("efficientnet_lite0")
+
+
+IMAGES = stripes(70, size=48)
+CPU = torch.device("cpu")
+
+
+def test_codes_are_what_the_network_gives(cache, network):
+    with torch.inference_mode():
+        expected = network.codes(IMAGES.images, "penultimate")
+    found = codes.extract(network, IMAGES, engine="torch", device=CPU)
+    assert found.dtype == torch.float32 and found.shape == (70, 1280)
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO isn't installed")
+@pytest.mark.parametrize("stage, size", [("penultimate", 48), ("block3", 64), ("logits", 48)])
+def test_openvino_gives_the_same_float32_codes(cache, network, stage, size):
+    slow = codes.extract(network, IMAGES, stage, size=size, engine="torch", device=CPU)
+    fast = codes.extract(network, IMAGES, stage, size=size, engine="openvino", device=CPU)
+    assert (slow - fast).abs().max() <= 1e-3 * slow.abs().max()
+
+
+def test_the_second_call_reads_the_file(cache, network, monkeypatch):
+    first = codes.extract(network, IMAGES, engine="torch")
+    monkeypatch.setattr(codes, "_runner", lambda *a: pytest.fail("computed again"))
+    assert torch.equal(first, codes.extract(network, IMAGES, engine="torch"))
+
+
+def test_the_key_holds_all_that_matters(cache, network):
+    other = backbones.load("efficientnet_lite0")
+    with torch.no_grad():
+        other.head.weight[0, 0] += 1
+    calls = [
+        (network, IMAGES, {}),
+        (other, IMAGES, {}),
+        (network, stripes(70, size=48, seed=1), {}),
+        (network, IMAGES, {"stage": "block2"}),
+        (network, IMAGES, {"stage": "block2", "pool": "max"}),
+        (network, IMAGES, {"size": 32}),
+        (network, IMAGES, {"flip": True}),
+        (network, IMAGES, {"crop": 0.875}),
+    ]
+    for net, images, options in calls:
+        codes.extract(net, images, engine="torch", **options)
+    assert len(list((cache / "codes").glob("*.npy"))) == len(calls)
+
+
+def test_flip_mirrors_the_images(cache, network):
+    with torch.inference_mode():
+        expected = network.codes(IMAGES.images.flip(-1))
+    assert torch.allclose(codes.extract(network, IMAGES, flip=True, engine="torch"), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_interrupted_extraction_goes_on(cache, network, monkeypatch):
+    whole = codes.extract(network, IMAGES, engine="torch", cache=False)
+    real, calls = codes._batch, []
+
+    def interrupted(image_set, start, size, flip, crop):
+        calls.append(start)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(image_set, start, size, flip, crop)
+
+    monkeypatch.setattr(codes, "_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        codes.extract(network, IMAGES, engine="torch")
+    starts = []
+    monkeypatch.setattr(codes, "_batch", lambda s, start, *how: starts.append(start) or real(s, start, *how))
+    assert torch.equal(codes.extract(network, IMAGES, engine="torch"), whole)
+    assert starts == [0, 64]  # the example batch, and the rest; not the first 64 again
+
+
+@pytest.mark.parametrize("where", [0.3, 0.99])
+def test_a_flipped_byte_is_noticed_and_mended(cache, network, where, capsys):
+    good = codes.extract(network, IMAGES, engine="torch")
+    file = next((cache / "codes").glob("*.npy"))
+    raw = bytearray(file.read_bytes())
+    raw[int(len(raw) * where)] ^= 1
+    file.write_bytes(raw)
+    assert torch.equal(codes.extract(network, IMAGES, engine="torch"), good)
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_a_damaged_part_is_not_used(cache, network, monkeypatch):
+    real = codes._batch
+    good = codes.extract(network, IMAGES, engine="torch", cache=False)
+    calls = []
+    monkeypatch.setattr(
+        codes,
+        "_batch",
+        lambda *a: (_ for _ in ()).throw(KeyboardInterrupt) if len(calls) == 2 else calls.append(1) or real(*a),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        codes.extract(network, IMAGES, engine="torch")
+    part = next((cache / "codes").glob("*.part"))
+    np.fromfile(part, np.float32).__iadd__(1).tofile(part)
+    monkeypatch.setattr(codes, "_batch", real)
+    assert torch.equal(codes.extract(network, IMAGES, engine="torch"), good)
+
+
+def test_a_full_disk_costs_the_cache_only(cache, network, monkeypatch, capsys):
+    good = codes.extract(network, IMAGES, engine="torch", cache=False)
+
+    def full(self, *args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(codes.Path, "open", full)
+    assert torch.equal(codes.extract(network, IMAGES, engine="torch"), good)
+    assert "No space left" in capsys.readouterr().out
+
+
+def test_where_openvino_fails_pytorch_serves(cache, network, monkeypatch, capsys):
+    def broken(*args):
+        raise RuntimeError("this layer can't be converted")
+
+    monkeypatch.setattr(codes, "_openvino", broken)
+    found = codes.extract(network, IMAGES, device=CPU)
+    assert found.shape == (70, 1280)
+    assert "PyTorch, not OpenVINO (this layer can't be converted)" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="engine='torch'"):
+        codes.extract(network, IMAGES, "block1", engine="openvino", device=CPU)

@@ -1,0 +1,200 @@
+"""Lessons are executed, measured, kept, and shown without a network; a failing one says where and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools import lesson, readme, run_course, site
+
+COUNT = """
+# %%
+with open({file!r}, "a") as file:
+    file.write("x")
+"""
+FIGURE = """
+# %%
+import matplotlib.pyplot as plt
+plt.plot([1, 2]);
+"""
+
+
+class Ran:
+    """What a run printed, and its exit status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status, self.text = status, text
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs the course of a small lesson's folder, as the shell does."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # the notebooks must find helpers/ by themselves
+
+    def go(source: Path, *arguments: str) -> Ran:
+        folders = ["--lessons", str(source.parent), "--build", str(source.parent.parent / "build")]
+        status = run_course.main([*folders, *arguments])
+        out = capsys.readouterr()
+        assert "Traceback" not in out.out + out.err
+        return Ran(status, out.out)
+
+    return go
+
+
+def test_course_runs_is_measured_and_is_not_run_again(lesson_file, tmp_path, run, monkeypatch):
+    runs = tmp_path / "runs"
+    source = lesson_file(extra=FIGURE + COUNT.format(file=str(runs)))
+    build, first = tmp_path / "build", run(source)
+    assert first.status == 0, first.text
+    assert re.search(r"^01_try  \d+ cells · 0:\d\d · at most [\d,]+ MB$", first.text, re.MULTILINE)
+    figures = json.loads((build / "measured.json").read_text())["quick"]["lessons"]["01_try"]
+    assert 50 < figures["libraries_mb"] <= figures["peak_mb"] < 5000
+    assert len(figures["cells"]) == 13 and figures["seconds"] >= sum(figures["cells"])
+
+    again = run(source)
+    assert "1 of 1 lessons are done already" in again.text and runs.read_text() == "x"
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    run(source)
+    assert runs.read_text() == "xx", "other data, other results"
+    run(source, "--force")
+    assert runs.read_text() == "xxx"
+
+    page, index = (build / "site" / "01_try.html").read_text(), (build / "site" / "index.html").read_text()
+    for text in (page, index):
+        assert not re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", text), "asks something of the network"
+        assert "cdnjs" not in text and "unpkg" not in text
+    assert "<math" in page and "secret_1" in page
+    assert "data:image/png;base64," in index and "minutes" in index and "quick budget" in index
+
+
+def test_failing_lesson_says_where_and_why_and_the_others_stay(lesson_file, tmp_path, run):
+    lesson_file()
+    source = lesson_file("02_fail", extra="\n# %%\nwidth = 0\n1 / width\n")
+    for expected in ("01_try  11 cells", "1 of 2 lessons are done already"):
+        out = run(source)
+        assert out.status == 1
+        assert expected in out.text
+        end = out.text.split("02_fail stopped in ")[1]
+        assert end == "code cell 12 of 12:\n    width = 0\n    1 / width\nZeroDivisionError: division by zero\n"
+    assert [path.name for path in (tmp_path / "build" / "executed").glob("*.ipynb")] == ["01_try.ipynb"]
+
+
+def test_dead_kernel_is_told(lesson_file, run):
+    out = run(lesson_file(extra="\n# %%\nimport os\nos._exit(1)\n"))
+    assert out.status == 1
+    assert "01_try stopped in code cell 12 of 12" in out.text and "no memory left" in out.text
+
+
+SLEEP = "\n# %%\nimport time\nopen({file!r}, 'w').close()\ntry:\n    time.sleep(100)\n{end}\n\n# %%\n1\n"
+ENDS = {"the cell stops": "finally:\n    pass", "the cell takes it": "except KeyboardInterrupt:\n    pass"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("end", ENDS)
+def test_interrupt_keeps_what_is_done(end, lesson_file, tmp_path):
+    lesson_file()
+    begun = tmp_path / "begun"
+    source = lesson_file("02_slow", extra=SLEEP.format(file=str(begun), end=ENDS[end]))
+    command = [
+        sys.executable,
+        "-m",
+        "tools.run_course",
+        "--lessons",
+        str(source.parent),
+        "--build",
+        str(tmp_path / "b"),
+    ]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=lesson.ROOT, start_new_session=True, **pipes)
+    limit = time.monotonic() + 90
+    while not begun.exists() and time.monotonic() < limit:
+        time.sleep(0.1)
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the kernel gets it too
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    assert "The lessons that are done are kept" in out and "Traceback" not in out
+    assert [path.name for path in (tmp_path / "b" / "executed").glob("*.ipynb")] == ["01_try.ipynb"]
+
+
+def test_lessons_can_be_chosen(lesson_file, run):
+    lesson_file()
+    source = lesson_file("02_other")
+    out = run(source, "02")
+    assert "02_other" in out.text and "01_try" not in out.text
+    assert "There is no lesson 07" in run(source, "07").text
+
+
+def test_key_changes_with_lesson_budget_and_nothing_else(lesson_file, monkeypatch):
+    source = lesson_file()
+    before = run_course.key(source)
+    assert run_course.key(source) == before
+    monkeypatch.setenv("COURSE_BUDGET", "full")
+    assert run_course.key(source) != before
+    monkeypatch.undo()
+    assert run_course.key(lesson_file(extra="\n# %%\n2\n")) != before
+
+
+def test_progress_tells_the_time_left(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    run_course.Progress("01_try", [60.0, 30.0, 5.0], 120.0).cell(2, 3)
+    assert "01_try  cell 2 of 3 · 0:00 · about 2:35 left" in capsys.readouterr().out
+    run_course.Progress("01_try", [60.0], 120.0).cell(2, 3)  # the lesson has changed: nothing is promised
+    assert "left" not in capsys.readouterr().out
+
+
+FORMULAS = {
+    "the area $x^2$ of": True,
+    "$$\\frac{a}{b}$$": True,
+    "`$x$` and ``$y$``": False,
+    "```\n$x$\n```": False,
+    "from 3$ to 4$ or $5": False,
+    "costs $5 and $6": False,
+}
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_formulas_become_mathml_but_code_and_prices_dont(text):
+    assert ("<math" in site.with_formulas(text)) == FORMULAS[text]
+    if not FORMULAS[text]:
+        assert site.with_formulas(text) == text
+
+
+def test_first_figure_is_the_thumbnail():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1"), nbformat.v4.new_code_cell("2")])
+    assert site.thumbnail(notebook) is None
+    notebook.cells[1].outputs = [nbformat.v4.new_output("display_data", data={"image/png": "QUJD\n"})]
+    assert site.thumbnail(notebook) == "data:image/png;base64,QUJD"
+
+
+# The README's table
+
+
+def test_table_has_minutes_and_badges(lesson_file):
+    figures = {"seconds": 90, "peak_mb": 1, "libraries_mb": 1, "cells": [1]}
+    measured = readme.take({"quick": {"machine": "a machine", "lessons": {"01_try": figures}}}, {})
+    text = readme.table([lesson_file()], measured, "https://github.com/someone/course")
+    assert "| [1 · A try](notebooks/01_try.ipynb) | 1.5 | [![Open in Colab]" in text
+    assert "/github/someone/course/blob/main/notebooks/01_try.ipynb" in text and "Quick: a machine." in text
+    assert "Colab" not in readme.table([lesson_file()], measured, "")
+
+
+def test_measured_figures_of_one_budget_leave_the_other():
+    before = {"full": {"machine": "gpu", "lessons": {}}}
+    figures = {"seconds": 1, "peak_mb": 1, "libraries_mb": 1, "cells": []}
+    after = readme.take({"quick": {"machine": "cpu", "lessons": {"01_try": figures}}}, before)
+    assert after["full"]["machine"] == "gpu" and "cells" not in after["quick"]["lessons"]["01_try"]
+
+
+def test_readme_without_marks_is_refused():
+    with pytest.raises(ValueError, match="lost the marks"):
+        readme.filled("# A readme", "table")

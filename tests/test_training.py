@@ -1,0 +1,204 @@
+"""The loop: it learns, resumes to the bit, and says what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from made import SmallNet, stripes
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, log_loss, roc_auc_score
+from torch import nn
+
+from helpers import training
+from helpers.augmentation import ColourJitter, Compose, RandomAffine
+
+TRAIN, VALIDATION = stripes(90), stripes(40, seed=1)
+AUGMENT = Compose((RandomAffine(area=(0.8, 1.0)), ColourJitter()))
+
+
+def fresh(seed: int = 0) -> SmallNet:
+    torch.manual_seed(seed)
+    return SmallNet()
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([v.flatten().double() for v in model.state_dict().values()])
+
+
+def test_it_learns():
+    model = fresh()
+    history = training.fit(model, TRAIN, VALIDATION, epochs=8, rate=1e-2, batch=32)
+    assert history.stopped == "finished" and len(history["train_loss"]) == 8
+    assert history["train_loss"][-1] < history["train_loss"][0]
+    assert training.evaluate(model, VALIDATION).accuracy > 0.95
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
+def test_the_same_seed_gives_the_same_bits(optimiser, schedule):
+    options = {"epochs": 2, "rate": 1e-2, "augment": AUGMENT, "optimiser": optimiser, "schedule": schedule}
+    one, two, three = fresh(), fresh(), fresh()
+    training.fit(one, TRAIN, **options, seed=3)
+    training.fit(two, TRAIN, **options, seed=3)
+    training.fit(three, TRAIN, **options, seed=4)
+    assert torch.equal(weights(one), weights(two)) and not torch.equal(weights(one), weights(three))
+
+
+def test_first_epoch_equals_a_plain_loop():
+    """SGD without augmentation against the textbook loop, step for step."""
+    model, plain = fresh(), fresh()
+    model.layers[3].p = plain.layers[3].p = 0.0  # dropout draws by memory layout
+    training.fit(model, TRAIN, epochs=1, rate=0.05, batch=30, optimiser="sgd", schedule="constant", weight_decay=0.0)
+    order = torch.randperm(90, generator=torch.Generator().manual_seed(0))
+    optimiser = torch.optim.SGD(plain.parameters(), 0.05, momentum=0.9, nesterov=True)
+    plain.train()
+    for chosen in order.split(30):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(plain(TRAIN.images[chosen]), TRAIN.labels[chosen]).backward()
+        optimiser.step()
+    assert torch.allclose(weights(model), weights(plain), atol=1e-5)
+
+
+def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path):
+    options = {"epochs": 5, "rate": 1e-2, "batch": 32, "augment": AUGMENT, "seed": 1}
+    whole, part = fresh(), fresh()
+    expected = training.fit(whole, TRAIN, VALIDATION, **options)
+
+    def stop(model, history):
+        if len(history.epochs) == 2:
+            raise KeyboardInterrupt
+
+    file = tmp_path / "run.pt"
+    first = training.fit(part, TRAIN, VALIDATION, **options, checkpoint=file, on_epoch=stop)
+    assert first.stopped == "interrupted" and len(first.epochs) == 2
+    other = fresh(seed=9)  # a new process would have other weights
+    history = training.fit(other, TRAIN, VALIDATION, **options, checkpoint=file)
+    assert torch.equal(weights(whole), weights(other))
+    assert history["train_loss"] == expected["train_loss"] and history.best == expected.best
+
+
+def test_a_damaged_or_foreign_checkpoint_is_not_used(tmp_path, capsys):
+    file = tmp_path / "run.pt"
+    file.write_bytes(b"half a file")
+    training.fit(fresh(), TRAIN, epochs=1, checkpoint=file)
+    assert "not used" in capsys.readouterr().out
+    history = training.fit(fresh(), TRAIN, epochs=2, checkpoint=file)
+    assert "other settings" in capsys.readouterr().out and len(history.epochs) == 2
+
+
+def test_the_best_epoch_is_kept():
+    model, seen = fresh(), []
+    history = training.fit(
+        model, TRAIN, VALIDATION, epochs=6, rate=3e-2, on_epoch=lambda m, h: seen.append(weights(m).clone())
+    )
+    best = max(range(6), key=lambda i: (history["validation_accuracy"][i], -history["validation_loss"][i]))
+    assert history.best == best
+    assert torch.equal(weights(model), seen[best])
+
+
+def test_a_loss_that_explodes_stops_with_the_likely_cause(capsys):
+    history = training.fit(fresh(), TRAIN, epochs=5, rate=1e30, optimiser="sgd", schedule="constant")
+    assert history.stopped == "diverged" and len(history.epochs) < 5
+    assert "learning rate that is too high" in capsys.readouterr().out
+
+
+def test_ctrl_c_returns_the_history_so_far():
+    def stop(model, history):
+        raise KeyboardInterrupt
+
+    history = training.fit(fresh(), TRAIN, VALIDATION, epochs=5, on_epoch=stop)
+    assert history.stopped == "interrupted" and len(history.epochs) == 1
+
+
+def test_soft_labels_are_learned():
+    soft = stripes(90, soft=True)
+    model = fresh()
+    training.fit(model, soft, epochs=10, rate=1e-2, batch=30, soft=True)
+    probabilities = training.evaluate(model, soft).probabilities
+    assert abs(probabilities.max(1).values.mean() - 0.9) < 0.07  # 0.9 is what the labels say, not 1
+
+
+def test_a_last_batch_of_one_is_left_out():
+    history = training.fit(fresh(), TRAIN.subset(range(33)), epochs=1, batch=32)
+    assert history["train_loss"][0] > 0
+
+
+def test_training_at_another_size():
+    training.fit(fresh(), TRAIN, VALIDATION, epochs=1, size=16)
+
+
+def test_metrics_are_scikit_learns():
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(50, 2, generator=generator).softmax(1)
+    labels = torch.randint(0, 2, (50,), generator=generator)
+    soft = torch.where(torch.rand(50, 1, generator=generator) < 0.5, 2 / 3, 1.0)
+    soft = torch.cat([soft, 1 - soft], 1)
+    found = training.metrics(probabilities, labels, soft)
+    predicted = probabilities.argmax(1)
+    assert found.accuracy == pytest.approx(accuracy_score(labels, predicted))
+    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert found.weighted_accuracy == pytest.approx(
+        accuracy_score(labels, predicted, sample_weight=soft.max(1).values), abs=1e-6
+    )
+    assert found.auc == pytest.approx(roc_auc_score(labels, probabilities[:, 1]))
+    assert found.loss == pytest.approx(
+        log_loss(labels, probabilities.double() / probabilities.double().sum(1, keepdim=True)), rel=1e-5
+    )
+    assert (found.confusion.numpy() == confusion_matrix(labels, predicted)).all()
+
+
+def test_a_class_that_is_missing_from_the_test_part_doesnt_break_the_metrics():
+    found = training.metrics(torch.eye(3)[[0, 1, 1]] * 0.9 + 0.05, torch.tensor([0, 1, 0]))
+    assert found.accuracy == pytest.approx(2 / 3) and found.balanced_accuracy == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"epochs": 0}, "at least 1"),
+        ({"optimiser": "adam"}, "optimiser is 'adam'"),
+        ({"schedule": "step"}, "schedule is 'step'"),
+        ({"precision": "half"}, "precision is 'half'"),
+        ({"soft": True}, "no soft labels"),
+        ({"batch": 1}, "BatchNorm needs"),
+    ],
+)
+def test_wrong_settings_are_explained(change, message):
+    with pytest.raises(ValueError, match=message):
+        training.fit(fresh(), TRAIN, **({"epochs": 1} | change))
+
+
+def test_a_head_that_doesnt_fit_is_explained():
+    with pytest.raises(ValueError, match=r"gives 5 scores.*2 classes.*replace_head"):
+        training.fit(SmallNet(classes=5), TRAIN, epochs=1)
+
+
+def test_other_classes_in_validation_are_explained():
+    other = dataclasses.replace(VALIDATION, classes=("a", "b"))
+    with pytest.raises(ValueError, match="validation set's classes"):
+        training.fit(fresh(), TRAIN, other, epochs=1)
+
+
+def test_a_frozen_model_is_explained():
+    model = fresh()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    with pytest.raises(ValueError, match="nothing to learn"):
+        training.fit(model, TRAIN, epochs=1)
+
+
+def test_augmentation_keeps_shape_and_range_and_draws_for_each_image():
+    images = TRAIN.images[:1].float().expand(16, -1, -1, -1)
+    out = AUGMENT(images, torch.Generator().manual_seed(0))
+    assert out.shape == images.shape and out.min() >= 0 and out.max() <= 255
+    assert len({tuple(image.flatten().tolist()) for image in out}) == 16
+    again = AUGMENT(images, torch.Generator().manual_seed(0))
+    assert torch.equal(out, again)
+
+
+def test_a_whole_image_and_a_flip_are_exact():
+    images = torch.rand(4, 3, 8, 8) * 255
+    same = RandomAffine(flip=0.0, area=(1.0, 1.0), stretch=1.0)(images, torch.Generator())
+    mirrored = RandomAffine(flip=1.0, area=(1.0, 1.0), stretch=1.0)(images, torch.Generator())
+    assert torch.allclose(same, images, atol=1e-2) and torch.allclose(mirrored, images.flip(-1), atol=1e-2)

@@ -1,0 +1,125 @@
+"""Executed notebooks as pages that need no network: ``python -m tools.site`` (what ``make site`` runs)."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from pathlib import Path
+
+import nbformat
+from latex2mathml.converter import convert as mathml
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+
+from tools import lesson
+
+BUILD = lesson.ROOT / "build"
+_FORMULA = re.compile(
+    r"(`+)(?:.(?!\1))*.\1|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<line>[^\s$][^$\n]*?)(?<!\s)\$(?!\d)", re.S
+)
+_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
+a{color:#0b5cad;text-decoration:none}.lesson{display:flex;gap:1.2rem;align-items:center;padding:.8rem 0;
+border-top:1px solid #ddd}.lesson img,.lesson i{width:11rem;height:7rem;object-fit:contain;flex:none;background:#f6f6f6}
+h2{margin:.2rem 0;font-size:1.15rem}p{margin:.2rem 0}.small{color:#555;font-size:.9rem}"""
+
+
+def write(build: Path = BUILD) -> Path:
+    """Write ``build/site`` from what is in ``build/executed`` and return the index page."""
+    site, measured = build / "site", read_json(build / "measured.json")
+    site.mkdir(parents=True, exist_ok=True)
+    exporter = HTMLExporter(extra_template_basedirs=[str(Path(__file__).parent / "templates")], template_name="course")
+    exporter.embed_images = True
+    entries, pages = [], sorted((build / "executed").glob("*.ipynb"))
+    for path in pages:
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata["title"] = title(notebook)
+        entries.append(_entry(path.stem, notebook, notebook.metadata.get("course", {})))
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = with_formulas(cell.source)
+        body, _ = exporter.from_notebook_node(notebook)
+        (site / f"{path.stem}.html").write_text(body, encoding="utf-8")
+    for page in set(site.glob("*.html")) - {site / f"{path.stem}.html" for path in pages}:
+        page.unlink()
+    index = site / "index.html"
+    index.write_text(_index(entries, measured), encoding="utf-8")
+    return index
+
+
+def title(notebook: NotebookNode) -> str:
+    """The text of the first heading."""
+    first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
+    return first.split("\n")[0].lstrip("# ").strip()
+
+
+def with_formulas(text: str) -> str:
+    """TeX between dollar signs as MathML, which browsers draw by themselves; code is left alone."""
+
+    def replace(match: re.Match) -> str:
+        tex = match["block"] or match["line"]
+        if tex is None:
+            return match[0]
+        try:
+            return mathml(tex.strip(), display="block" if match["block"] else "inline")
+        except Exception:  # a formula that the converter doesn't know is shown as it was typed
+            return match[0]
+
+    parts = re.split(r"(^```.*?^```[^\n]*$)", text, flags=re.S | re.M)
+    return "".join(part if i % 2 else _FORMULA.sub(replace, part) for i, part in enumerate(parts))
+
+
+def thumbnail(notebook: NotebookNode) -> str | None:
+    """The first figure of a notebook as a data address, or ``None``."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            for kind in ("image/png", "image/jpeg"):
+                if kind in data:
+                    return f"data:{kind};base64," + "".join(data[kind].split())
+            if "image/svg+xml" in data:
+                return "data:image/svg+xml;base64," + base64.b64encode(data["image/svg+xml"].encode()).decode()
+    return None
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file, or an empty dictionary when it isn't there or was cut off."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _entry(name: str, notebook: NotebookNode, run: dict) -> str:
+    picture = thumbnail(notebook)
+    first = f'<img src="{picture}" alt="">' if picture else "<i></i>"
+    cost = ""
+    if run:
+        cost = f"{run['seconds'] / 60:.1f} minutes · at most {run['peak_mb']:,.0f} MB · {html.escape(run['budget'])} budget"
+    words = html.escape(title(notebook))
+    return (
+        f'<div class="lesson">{first}<div><h2><a href="{name}.html">{words}</a></h2>'
+        f'<p class="small">{cost}</p></div></div>'
+    )
+
+
+def _index(entries: list[str], measured: dict) -> str:
+    machines = "".join(
+        f'<p class="small">{html.escape(budget)} budget: {html.escape(run["machine"])}</p>'
+        for budget, run in sorted(measured.items())
+    )
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>The course</title>'
+        f"<style>{_STYLE}</style></head><body><h1>Transfer learning and data augmentation</h1>"
+        f"<p>The lessons, solved and executed.</p>{machines}{''.join(entries)}</body></html>\n"
+    )
+
+
+def main() -> None:
+    print(write())
+
+
+if __name__ == "__main__":
+    main()

@@ -93,6 +93,8 @@ def extract(archive: str | Path, folder: str | Path, *, member: str = ".") -> Pa
     Raises DownloadError for an archive that can't be unpacked.
     """
     archive, folder = Path(archive), Path(folder)
+    if not hasattr(tarfile, "data_filter"):
+        raise DownloadError("Python 3.11.4 or later is needed to unpack archives safely: update Python.")
     unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}.part")
     try:
         unfinished.mkdir(parents=True)

@@ -94,7 +94,7 @@ def _visible(name: str) -> bool:
 
 
 def _arrange(paths: list[str], folders: list[str], where: str) -> Listing:
-    """Classes and parts from the relative paths (with "/") of files and folders; no name, ``read`` and ``stamp`` yet."""
+    """Classes and parts from the relative paths (with "/") of files and folders; no ``read``, ``stamp`` yet."""
     notes = []
     steps = {path: PurePosixPath(path).parts[:-1] for path in paths if Path(path).suffix.lower() in SUFFIXES}
     if not steps:

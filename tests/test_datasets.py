@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers import datasets, machine, pictures, sources
+from helpers import datasets, download, machine, pictures, sources
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -166,12 +167,15 @@ def test_the_real_scenes():
     assert len(set(split.train.tolist()) & set(split.test.tolist())) == 0
 
 
-def test_scenes_without_a_network(capsys):
+def test_scenes_without_a_network(capsys, monkeypatch):
+    asked, fetch = [], download.download
+    monkeypatch.setattr(download, "download", lambda *a, **k: asked.append(a) or fetch(*a, **k))
     for _ in range(2):
         with pytest.raises(datasets.NotHere, match=r"15-scene is not here.*refused.*by hand.*DATA_DIR") as caught:
             datasets.load("15-scene")
     said = capsys.readouterr().out
     assert said == f"{caught.value}\n"  # one line, once
+    assert len(asked) == 1  # and the network was not asked again
     scenes_zip(machine.data_dir() / "scene_categories.zip")  # the student has put it there meanwhile
     assert len(datasets.load("15-scene", size=8)) == 45
 
@@ -210,9 +214,7 @@ def pets_archives(folder: Path) -> None:
 def test_pets_from_their_archives(monkeypatch):
     folder = machine.data_dir() / "oxford-iiit-pet"
     pets_archives(folder)
-    sums = {
-        name: download.hashlib.md5((folder / f"{name}.tar.gz").read_bytes()).hexdigest() for name in sources.PETS_MD5
-    }
+    sums = {name: hashlib.md5((folder / f"{name}.tar.gz").read_bytes()).hexdigest() for name in sources.PETS_MD5}
     monkeypatch.setattr(sources, "PETS_MD5", sums)
     pets = datasets.load("pets", size=16)
     assert pets.classes == ("cat", "dog")

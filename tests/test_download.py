@@ -147,6 +147,7 @@ def test_a_host_that_ignores_ranges_begins_again(server, tmp_path):
     path = tmp_path / "file.zip"
     (tmp_path / "file.zip.part").write_bytes(DATA[:300_000])
     assert download(f"{server.address}/no-ranges", path, md5=MD5).read_bytes() == DATA
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("old", [b"of another file" * 1000, DATA + b"longer than the file", DATA])

@@ -51,7 +51,15 @@ def test_setup_cell_on_colab_fetches_then_installs(monkeypatch, capsys):
     monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(command))
     monkeypatch.setattr(sys, "path", list(sys.path))
     exec(lesson.setup_text("https://github.com/someone/course"), {})
-    assert calls[0] == [*"git clone --quiet --depth 1 https://github.com/someone/course".split(), "/content/course"]
+    assert calls[0] == [
+        "git",
+        "clone",
+        "--quiet",
+        "--depth",
+        "1",
+        "https://github.com/someone/course",
+        "/content/course",
+    ]
     assert calls[1] == [sys.executable, "/content/course/helpers/colab.py"]
     assert sys.path[0] == "/content/course"
 

@@ -110,12 +110,11 @@ def execute(notebook: NotebookNode, name: str, folder: Path, progress: Progress)
     """
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     last_setup = max((i for i in code if "setup" in notebook.cells[i].metadata.get("tags", ())), default=-1)
-    begun, seconds, libraries, place, interrupted = 0.0, [], 0.0, 0, False
+    begun, seconds, libraries, place, interrupted = 0.0, [], 0.0, 0, None
 
     def stop() -> None:
         nonlocal interrupted
-        interrupted = True
-        asyncio.ensure_future(ensure_async(client.km.interrupt_kernel()))
+        interrupted = asyncio.ensure_future(ensure_async(client.km.interrupt_kernel()))
 
     def start(cell: NotebookNode, cell_index: int) -> None:
         nonlocal begun, place

@@ -96,7 +96,7 @@ def _entry(name: str, notebook: NotebookNode, run: dict) -> str:
     first = f'<img src="{picture}" alt="">' if picture else "<i></i>"
     cost = ""
     if run:
-        cost = f"{run['seconds'] / 60:.1f} minutes · at most {run['peak_mb']:,.0f} MB · {html.escape(run['budget'])} budget"
+        cost = f"{run['seconds'] / 60:.1f} minutes · at most {run['peak_mb']:,.0f} MB · {run['budget']} budget"
     words = html.escape(title(notebook))
     return (
         f'<div class="lesson">{first}<div><h2><a href="{name}.html">{words}</a></h2>'

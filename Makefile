@@ -38,6 +38,7 @@ test: $(READY)
 notebooks: $(READY)
 	@$(PY) -m tools.build_notebooks
 	@$(PY) -m tools.readme
+	@$(PY) -m tools.coverage
 
 site: $(READY)
 	@$(PY) -m tools.site

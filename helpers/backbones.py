@@ -388,6 +388,14 @@ def unfreeze(backbone: Backbone) -> int:
     return freeze(backbone, backbone.stages[0])
 
 
+def freeze_norms(backbone: Backbone) -> None:
+    """Keep every BatchNorm as it was trained, statistics and weights, while the rest learns: for small batches."""
+    for module in backbone.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.requires_grad_(False)
+    backbone.train(backbone.training)
+
+
 def parameter_groups(
     backbone: Backbone, *, head_rate: float, body_rate: float, decay: float = 1.0, weight_decay: float = 1e-4
 ) -> list[dict]:

@@ -126,7 +126,7 @@ class Check:
 
     def _fail(self, text: str, hint: str, weight: float) -> None:
         self._total += weight
-        print(f"✗ {text}" + (f" {hint}" if hint else ""))
+        print(f"✗ {text}" + (f" {hint[0].upper()}{hint[1:]}" if hint else ""))
 
 
 def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-6) -> str | None:

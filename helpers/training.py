@@ -130,7 +130,7 @@ def fit(
     if checkpoint is not None and Path(checkpoint).exists():
         best_state = _resume(Path(checkpoint), settings, model, stepper, history)
 
-    bar = tqdm(total=epochs * batches, desc="training", leave=False, disable=not progress, unit="batch")
+    bar = tqdm(total=epochs * batches, desc="training", leave=False, unit="batch", **({} if progress else {"disable": True}))
     bar.update(len(history.epochs) * batches)
     try:
         for epoch in range(len(history.epochs), epochs):

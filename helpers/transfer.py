@@ -253,7 +253,7 @@ def compare(
 ) -> list[Result]:
     """``run`` for each method, number of images a class, and seed. Interrupted, it goes on where it stopped."""
     plan = [(m, n, s) for n in per_class for m in methods for s in seeds]
-    bar = tqdm(plan, desc=f"{image_set.name}: experiments", leave=False, disable=not progress)
+    bar = tqdm(plan, desc=f"{image_set.name}: experiments", leave=False, **({} if progress else {"disable": True}))
     return [run(m, image_set, per_class=n, seed=s, progress=False, **options) for m, n, s in bar]
 
 

@@ -15,6 +15,7 @@ matplotlib.use("Agg")
 
 # Notebooks that run under nbval inherit these too.
 os.environ.setdefault("COURSE_BUDGET", "quick")
+os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 if "PYTEST_XDIST_WORKER" in os.environ or any(text.startswith("-n") for text in sys.argv):
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers with two threads each would wait for each other

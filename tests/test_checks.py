@@ -163,14 +163,14 @@ def test_slip_is_named_and_other_wrong_results_get_the_hint(capsys):
     check.equal(7, expected=3, slips={7: "did you forget the stride?"}, hint="look again")
     check.equal(8, expected=3, slips={7: "did you forget the stride?"}, hint="look again")
     lines = capsys.readouterr().out.split("\n")
-    assert lines[0].endswith("expected 3, but got 7. did you forget the stride?")
+    assert lines[0].endswith("expected 3, but got 7. Did you forget the stride?")
     assert lines[1].endswith("expected 3, but got 8. look again")
 
 
 def test_slips_may_be_tensors(capsys):
     check = Check(lambda: torch.tensor([2.0, 1.0]), points=1)
     check.equal(expected=torch.tensor([1.0, 2.0]), slips=[(torch.tensor([2.0, 1.0]), "reversed?")])
-    assert "reversed?" in capsys.readouterr().out and check.score() == 0.0
+    assert "Reversed?" in capsys.readouterr().out and check.score() == 0.0
 
 
 def test_exception_is_feedback_with_its_line(capsys):
@@ -229,7 +229,7 @@ def test_that_passes_only_on_true(capsys):
     check.that("triples", lambda f: f(3) == 9, hint="that is another function")
     check.that("something that acts like true", lambda f: AlwaysEqual())
     assert check.score() == 2.0
-    assert "✗ not so: triples. that is another function" in capsys.readouterr().out
+    assert "✗ not so: triples. That is another function" in capsys.readouterr().out
 
 
 def test_that_survives_an_exception():

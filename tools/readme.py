@@ -1,18 +1,23 @@
 """Fills the table of lessons of README.md: ``python -m tools.readme`` (``make notebooks`` runs it).
 
-``python -m tools.readme build/measured.json`` first takes the figures of a run over into docs/measured.json.
+``python -m tools.readme build/measured.json`` first takes the figures of a run over into docs/measured.json, and its
+picture, the figure of the cell tagged ``picture``, into docs/picture.png.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from pathlib import Path
+
+import nbformat
 
 from tools import lesson, site
 
 README = lesson.ROOT / "README.md"
 MEASURED = lesson.ROOT / "docs" / "measured.json"
+PICTURE = lesson.ROOT / "docs" / "picture.png"
 BEGIN, END = "<!-- lessons: written by tools/readme.py -->", "<!-- end of lessons -->"
 
 
@@ -64,8 +69,21 @@ def expected() -> str:
     return filled(README.read_text(encoding="utf-8"), text)
 
 
+def picture(executed: Path) -> bytes | None:
+    """The PNG that the cell tagged ``picture`` shows in one of the executed lessons; ``None`` if none ran."""
+    for path in sorted(executed.glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if "picture" in cell.metadata.get("tags", ()):
+                for output in cell.outputs:
+                    if found := output.get("data", {}).get("image/png"):
+                        return base64.b64decode(found)
+    return None
+
+
 def main() -> None:
     if len(sys.argv) > 1:
+        if found := picture(Path(sys.argv[1]).parent / "executed"):
+            PICTURE.write_bytes(found)
         figures = take(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), site.read_json(MEASURED))
         MEASURED.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     README.write_text(expected(), encoding="utf-8")

@@ -283,6 +283,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--build", type=Path, default=site.BUILD)
     parser.add_argument("--force", action="store_true", help="run also what is done already")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for people who watch: saved notebooks don't keep them
     lessons = lesson.sources(options.lessons)
     known = {path.stem for path in lessons}
     if options.only:

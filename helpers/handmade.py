@@ -1,0 +1,107 @@
+"""Features that people designed before networks learned theirs: HOG, and a bag of SIFT-like words on a pyramid.
+
+Both start from the gradient: how much does the image change at a pixel, and in which direction?
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from joblib import Memory
+from sklearn.cluster import MiniBatchKMeans
+from torch.nn import functional as F
+
+from helpers import machine
+from helpers.datasets import ImageSet
+
+
+def hog(image_set: ImageSet, size: int = 64) -> torch.Tensor:
+    """Histograms of oriented gradients (Dalal & Triggs 2005) by scikit-image, float32 (N, D); kept on disk.
+
+    Cells of 8 x 8 pixels, 9 directions, blocks of 2 x 2 cells: D is 1,764 for a size of 64.
+    """
+    return torch.from_numpy(_memory().cache(_hog)(gray(image_set, size).numpy()))
+
+
+def bag_of_words(image_set: ImageSet, train: torch.Tensor, words: int = 200, size: int = 128) -> torch.Tensor:
+    """Spatial pyramids of SIFT-like words (Lazebnik, Schmid & Ponce 2006), float32 (N, 21 x words); kept on disk.
+
+    Args:
+        train: rows whose patches may form the vocabulary. Only they: the test part stays unseen.
+        words: how many kinds of patches are told apart.
+        size: pixels of a side; patches are 16 pixels wide and stand 8 pixels apart.
+    """
+    images, rows = gray(image_set, size).numpy(), train.numpy()
+    return torch.from_numpy(_memory().cache(_bag_of_words)(images, rows, words))
+
+
+def gray(image_set: ImageSet, size: int) -> torch.Tensor:
+    """The images as uint8 (N, size, size), in gray."""
+    small = [
+        F.interpolate(part.float().mean(1, keepdim=True), (size, size), mode="bilinear", antialias=True)[:, 0]
+        for part in image_set.images.split(256)
+    ]
+    return torch.cat([part.round().to(torch.uint8) for part in small])
+
+
+def sift(images: torch.Tensor, directions: int = 8, cell: int = 4) -> torch.Tensor:
+    """SIFT-like descriptors (Lowe 2004, section 6) on a grid: gray (N, H, W) -> (N, rows, columns, 16 x directions).
+
+    The gradient's length is shared among ``directions`` maps by its direction; the maps are averaged in cells of 4 x 4
+    pixels; 4 x 4 cells make a descriptor. It is a small ConvNet made by hand: filters, a nonlinearity, pooling,
+    normalisation. (Left out of the original: the Gaussian window, scale and rotation.)
+    """
+    x = F.pad(images.float()[:, None], (1, 1, 1, 1), mode="replicate")
+    dx, dy = x[:, 0, 1:-1, 2:] - x[:, 0, 1:-1, :-2], x[:, 0, 2:, 1:-1] - x[:, 0, :-2, 1:-1]
+    angles = torch.arange(directions) * (2 * torch.pi / directions)
+    # A direction's map answers to gradients that point its way; 45 degrees off, to a sixth of them.
+    along = dx[:, None] * angles.cos().view(-1, 1, 1) + dy[:, None] * angles.sin().view(-1, 1, 1)
+    length = (dx.square() + dy.square()).sqrt()[:, None]
+    cells = F.avg_pool2d(along.clamp_min(0) ** 5 / length.clamp_min(1e-6) ** 4, cell)
+    rows, columns = ((side - 4) // 2 + 1 for side in cells.shape[2:])
+    values = F.unfold(cells, 4, stride=2).transpose(1, 2).reshape(len(x), rows, columns, -1)
+    # Length 1, then no value above 0.2, then length 1 again: one strong edge must not outweigh all the rest.
+    # What hardly changes at all (a clear sky) stays near zero instead of being blown up.
+    strength = values.norm(dim=-1, keepdim=True)
+    return F.normalize((values / strength.clamp_min(4.0)).clamp_max(0.2), dim=-1) * (strength > 4.0)
+
+
+def _hog(images: np.ndarray) -> np.ndarray:
+    from skimage.feature import hog
+
+    return np.stack([hog(image, 9, (8, 8), (2, 2)) for image in images]).astype(np.float32)
+
+
+def _bag_of_words(images: np.ndarray, train: np.ndarray, words: int) -> np.ndarray:
+    vocabulary = _vocabulary(images[train], words)
+    parts = torch.from_numpy(images).split(64)
+    return torch.cat([_pyramid(_nearest(sift(part), vocabulary), words) for part in parts]).numpy()
+
+
+def _vocabulary(images: np.ndarray, words: int, samples: int = 20_000) -> torch.Tensor:
+    """Centres (words, D) of the clusters that descriptors of these images form."""
+    random = np.random.default_rng(0)
+    chosen = torch.from_numpy(images[random.permutation(len(images))[:300]])
+    descriptors = sift(chosen).flatten(0, 2).numpy()
+    descriptors = descriptors[random.permutation(len(descriptors))[:samples]]
+    clusters = MiniBatchKMeans(words, batch_size=2048, n_init=1, max_iter=20, random_state=0).fit(descriptors)
+    return torch.from_numpy(clusters.cluster_centers_).float()
+
+
+def _nearest(descriptors: torch.Tensor, vocabulary: torch.Tensor) -> torch.Tensor:
+    """The word (N, rows, columns) nearest to each descriptor (N, rows, columns, D)."""
+    return (descriptors @ vocabulary.T - vocabulary.square().sum(1) / 2).argmax(-1)
+
+
+def _pyramid(words_seen: torch.Tensor, words: int) -> torch.Tensor:
+    """How often each word occurs in the image, in its quarters and in its sixteenths: (N, 21 x words).
+
+    The square root of the counts tames frequent words; finer cells weigh more (section 3 of the paper: 1/4, 1/4, 1/2).
+    """
+    maps = F.one_hot(words_seen, words).permute(0, 3, 1, 2).float()
+    levels = [F.adaptive_avg_pool2d(maps, side) * weight / side**2 for side, weight in ((1, 0.25), (2, 0.25), (4, 0.5))]
+    return torch.cat([level.flatten(1) for level in levels], 1).sqrt()
+
+
+def _memory() -> Memory:
+    return Memory(machine.cache_dir() / "handmade", verbose=0)

@@ -1,16 +1,18 @@
 """Augmentation of whole batches on the device, and what torchvision lacks.
 
 torchvision's transforms draw one set of random numbers a call; here each image of a batch gets its own. A transform is
-called with float images (N, C, H, W) in 0-255 and a generator, and returns the same kind.
+called with float images (N, C, H, W) in 0-255 and a generator, and returns the same kind. mixup, CutMix, AugMix and
+random erasing are torchvision's (``torchvision.transforms.v2``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 
@@ -76,3 +78,111 @@ class Compose:
         for transform in self.transforms:
             images = transform(images, generator)
         return images
+
+
+@dataclass(frozen=True)
+class PCALighting:
+    """An offset along the principal directions of all pixels, the same at every pixel of an image.
+
+    offset = sum over i of a_i * l_i * p_i, with a_i drawn once an image from N(0, sigma): Krizhevsky et al. 2012,
+    section 4.1. l_i and p_i are the eigenvalues and eigenvectors of the covariance of the pixels **in 0-1**: an
+    eigenvalue has the unit of a squared pixel, so in 0-255 the same formula would give offsets 255 times too large.
+    Nothing is clipped.
+
+    Args:
+        values: eigenvalues (C,), largest first; directions: eigenvectors (C, C), one a column.
+    """
+
+    values: torch.Tensor
+    directions: torch.Tensor
+    sigma: float = 0.1
+
+    @classmethod
+    def of(cls, images: torch.Tensor, sigma: float = 0.1) -> PCALighting:
+        """Fitted to all pixels of images (N, C, H, W) in 0-255 (the training set's, or a sample of them)."""
+        pixels = images.transpose(0, 1).flatten(1).double() / 255
+        values, directions = torch.linalg.eigh(torch.cov(pixels).reshape(len(pixels), len(pixels)))
+        return cls(values.flip(0).float(), directions.flip(1).float(), sigma)
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        if images.shape[1] != len(self.values):
+            raise ValueError(f"fitted to images of {len(self.values)} channels, but these have {images.shape[1]}.")
+        device = images.device
+        alphas = torch.randn(len(images), len(self.values), generator=generator, device=device) * self.sigma
+        offsets = (alphas * self.values.to(device)) @ self.directions.to(device).T  # (N, C)
+        return images + 255 * offsets[:, :, None, None]
+
+
+@dataclass(frozen=True)
+class ResNetCrop:
+    """Short side to L, whole number, uniform in [low, high]; then a random square crop, or its mirror image.
+
+    He et al. 2016, section 3.4: L in [256, 480], crops of 224. Bilinear without a low-pass filter: give it images
+    whose short side is about ``low``, or they alias. Returns (N, C, crop, crop).
+    """
+
+    low: int = 256
+    high: int = 480
+    crop: int = 224
+    flip: float = 0.5
+
+    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        if not self.crop <= self.low <= self.high:
+            raise ValueError(f"crop <= low <= high is needed, but they are {self.crop}, {self.low}, {self.high}.")
+        n, channels, height, width = images.shape
+        side = torch.floor(_uniform(n, self.low, self.high + 1, generator)).clamp(max=self.high)
+        rows, columns = (torch.round(side * edge / min(height, width)) for edge in (height, width))  # resized
+        top = torch.floor(_uniform(n, 0, 1, generator) * (rows - self.crop + 1)).clamp(max=rows - self.crop)
+        left = torch.floor(_uniform(n, 0, 1, generator) * (columns - self.crop + 1)).clamp(max=columns - self.crop)
+        mirror = torch.where(_uniform(n, 0, 1, generator) < self.flip, -1.0, 1.0)
+        # The crop as an affine map of [-1, 1] x [-1, 1]: its size, and its centre.
+        y, x = (2 * top + self.crop) / rows - 1, (2 * left + self.crop) / columns - 1
+        zero = torch.zeros_like(x)
+        theta = torch.stack([mirror * self.crop / columns, zero, x, zero, self.crop / rows, y], 1).view(n, 2, 3)
+        grid = F.affine_grid(theta, [n, channels, self.crop, self.crop], align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def ten_crops(images: torch.Tensor, crop: int) -> torch.Tensor:
+    """Four corners and the centre, then their mirror images: (N, C, H, W) -> (10, N, C, crop, crop).
+
+    Krizhevsky et al. 2012, section 4.1. The order is that of ``torchvision.transforms.TenCrop``.
+    """
+    height, width = images.shape[-2:]
+    bottom, right = height - crop, width - crop
+    if crop < 1 or min(bottom, right) < 0:
+        raise ValueError(f"a crop of {crop} doesn't fit into images of {height} x {width}.")
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
+    views = [part[..., y : y + crop, x : x + crop] for part in (images, images.flip(-1)) for y, x in corners]
+    return torch.stack(views)
+
+
+def multi_scale_crops(
+    images: torch.Tensor, scales: Sequence[int] = (224, 256, 384, 480, 640), crop: int = 224
+) -> Iterator[torch.Tensor]:
+    """Ten crops at each scale (a scale is the length of the short side, in pixels), as the ResNet lectures describe it.
+
+    He et al. 2016, section 3.4, use these scales, and ten crops for their comparisons. Yields (10, N, C, crop, crop).
+    """
+    for scale in scales:
+        height, width = (round(edge * scale / min(images.shape[-2:])) for edge in images.shape[-2:])
+        options = {"mode": "bilinear", "antialias": True, "align_corners": False}
+        yield ten_crops(F.interpolate(images.float(), (height, width), **options), crop)
+
+
+@torch.inference_mode()
+def averaged(model: nn.Module, views: torch.Tensor) -> torch.Tensor:
+    """The mean over views (V, N, C, H, W) of the softmax of the model in eval mode: probabilities (N, K)."""
+    model.eval()
+    return torch.stack([model(view).softmax(1) for view in views]).mean(0)
+
+
+def jensen_shannon(*logits: torch.Tensor) -> torch.Tensor:
+    """AugMix's consistency loss (Hendrycks et al. 2020, section 3): how far the softmax of k >= 2 views are apart.
+
+    Each (N, K). The mean over views and images of KL(p_view || m), m the views' mean probability: 0 when all agree,
+    at most log k. In nats.
+    """
+    logs = torch.stack([view.log_softmax(1) for view in logits])  # (k, N, K)
+    mean = logs.exp().mean(0).clamp_min(1e-12).log()
+    return (logs.exp() * (logs - mean)).sum(2).mean()

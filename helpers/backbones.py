@@ -116,6 +116,10 @@ class Backbone(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.net(self.normalise(images))
 
+    def module(self, stage: str) -> str:
+        """The name, inside ``net``, of the module that returns a stage; other names are taken for a module's own."""
+        return self._spans[stage].split(":")[1] if stage in self._spans else stage
+
     def maps(self, images: torch.Tensor, stage: str) -> torch.Tensor:
         """What a stage returns: (N, C, H', W'), or (N, D) from the fully connected part on."""
         if stage not in self.stages:
@@ -132,7 +136,7 @@ class Backbone(nn.Module):
         if stage == "penultimate":
             handle = self.head.register_forward_pre_hook(lambda module, args: stop(args[0]))
         else:
-            last = self.net.get_submodule(self._spans[stage].split(":")[1])
+            last = self.net.get_submodule(self.module(stage))
             handle = last.register_forward_hook(lambda module, args, out: stop(out))
         try:
             self(images)

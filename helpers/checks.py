@@ -159,7 +159,8 @@ def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 
         same = type(result) in (set, frozenset, list, tuple) and set(result) == set(expected)
         return None if same else f"got {_short(result)}"
     if isinstance(expected, Sequence):
-        if type(result) not in (list, tuple, torch.Size, torch.Tensor, np.ndarray) or len(result) != len(expected):
+        known = type(result) in (list, tuple, torch.Size, torch.Tensor, np.ndarray) and getattr(result, "ndim", 1) > 0
+        if not known or len(result) != len(expected):
             return f"got {_short(result)}"
         items = ((f"at position {i} ", a, b) for i, (a, b) in enumerate(zip(result, expected, strict=True)))
         return _first_difference(items, rtol, atol)
@@ -220,6 +221,8 @@ def _short(value: Any) -> str:
             return f"a tensor of shape {tuple(value.shape)}"
         return str(np.round(_as_array(value), 4).tolist())
     try:
+        if type(value) in (list, tuple) and any(isinstance(v, (torch.Tensor, np.ndarray)) for v in value):
+            return f"({', '.join(_short(v) for v in value)})"
         text = repr(value)
     except Exception:  # a student's own class
         text = f"a {type(value).__name__}"

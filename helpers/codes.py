@@ -28,6 +28,7 @@ from helpers.backbones import Backbone, evaluating
 from helpers.datasets import ImageSet
 
 _BATCH = 64
+_WORTH_CONVERTING = 10_000_000  # pixels: until OpenVINO has converted a network, PyTorch has done 1,000 images of 96²
 VIEWS = ({}, {"flip": True}, {"crop": 0.875}, {"flip": True, "crop": 0.875})
 """Views of an image for ``extract``; the mean code over them is better than one (Razavian et al. 2014, section 3)."""
 
@@ -74,6 +75,8 @@ def extract(
             return found
         with evaluating(backbone.to(device)):
             first = _batch(image_set, 0, size, flip, crop)
+            if engine == "auto" and len(image_set) * size**2 < _WORTH_CONVERTING:
+                engine = "torch"
             run = _runner(backbone, network, first, engine, device)
             rows = _Rows(file if cache else None, len(image_set), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"

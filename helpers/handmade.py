@@ -5,6 +5,8 @@ Both start from the gradient: how much does the image change at a pixel, and in 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from joblib import Memory
@@ -23,8 +25,8 @@ def hog(image_set: ImageSet, size: int = 64) -> torch.Tensor:
     return torch.from_numpy(_memory().cache(_hog)(gray(image_set, size).numpy()))
 
 
-def bag_of_words(image_set: ImageSet, train: torch.Tensor, words: int = 200, size: int = 128) -> torch.Tensor:
-    """Spatial pyramids of SIFT-like words (Lazebnik, Schmid & Ponce 2006), float32 (N, 21 x words); kept on disk.
+def bag_of_words(image_set: ImageSet, train: torch.Tensor, words: int = 200, size: int = 160) -> torch.Tensor:
+    """Spatial pyramids of SIFT-like words (Lazebnik, Schmid & Ponce 2006), float32 (N, 5 x words); kept on disk.
 
     Args:
         train: rows whose patches may form the vocabulary. Only they: the test part stays unseen.
@@ -47,21 +49,25 @@ def gray(image_set: ImageSet, size: int) -> torch.Tensor:
 def sift(images: torch.Tensor, directions: int = 8, cell: int = 4) -> torch.Tensor:
     """SIFT-like descriptors (Lowe 2004, section 6) on a grid: gray (N, H, W) -> (N, rows, columns, 16 x directions).
 
-    The gradient's length is shared among ``directions`` maps by its direction; the maps are averaged in cells of 4 x 4
+    The length of the gradient goes to the maps of the directions near its own; the maps are averaged in cells of 4 x 4
     pixels; 4 x 4 cells make a descriptor. It is a small ConvNet made by hand: filters, a nonlinearity, pooling,
     normalisation. (Left out of the original: the Gaussian window, scale and rotation.)
     """
     x = F.pad(images.float()[:, None], (1, 1, 1, 1), mode="replicate")
-    dx, dy = x[:, 0, 1:-1, 2:] - x[:, 0, 1:-1, :-2], x[:, 0, 2:, 1:-1] - x[:, 0, :-2, 1:-1]
-    angles = torch.arange(directions) * (2 * torch.pi / directions)
-    # A direction's map answers to gradients that point its way; 45 degrees off, to a sixth of them.
-    along = dx[:, None] * angles.cos().view(-1, 1, 1) + dy[:, None] * angles.sin().view(-1, 1, 1)
-    length = (dx.square() + dy.square()).sqrt()[:, None]
-    cells = F.avg_pool2d(along.clamp_min(0) ** 5 / length.clamp_min(1e-6) ** 4, cell)
+    dx, dy = x[..., 1:-1, 2:] - x[..., 1:-1, :-2], x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
+    length = torch.hypot(dx, dy)
+    dx, dy = dx / length.clamp_min(1e-6), dy / length.clamp_min(1e-6)
+    maps = []
+    for i in range(directions):
+        angle = i * 2 * math.pi / directions
+        cosine = (dx * math.cos(angle) + dy * math.sin(angle)).clamp_min(0)
+        squared = cosine.square()
+        maps.append(F.avg_pool2d(cosine * squared * squared * length, cell))  # at 45 degrees, a sixth of it
+    cells = torch.cat(maps, 1)
     rows, columns = ((side - 4) // 2 + 1 for side in cells.shape[2:])
     values = F.unfold(cells, 4, stride=2).transpose(1, 2).reshape(len(x), rows, columns, -1)
     # Length 1, then no value above 0.2, then length 1 again: one strong edge must not outweigh all the rest.
-    # What hardly changes at all (a clear sky) stays near zero instead of being blown up.
+    # What hardly changes at all (a clear sky) becomes zero instead of being blown up.
     strength = values.norm(dim=-1, keepdim=True)
     return F.normalize((values / strength.clamp_min(4.0)).clamp_max(0.2), dim=-1) * (strength > 4.0)
 
@@ -94,13 +100,10 @@ def _nearest(descriptors: torch.Tensor, vocabulary: torch.Tensor) -> torch.Tenso
 
 
 def _pyramid(words_seen: torch.Tensor, words: int) -> torch.Tensor:
-    """How often each word occurs in the image, in its quarters and in its sixteenths: (N, 21 x words).
-
-    The square root of the counts tames frequent words; finer cells weigh more (section 3 of the paper: 1/4, 1/4, 1/2).
-    """
+    """How often each word occurs in the image and in each quarter of it: (N, 5 x words), square roots of shares."""
     maps = F.one_hot(words_seen, words).permute(0, 3, 1, 2).float()
-    levels = [F.adaptive_avg_pool2d(maps, side) * weight / side**2 for side, weight in ((1, 0.25), (2, 0.25), (4, 0.5))]
-    return torch.cat([level.flatten(1) for level in levels], 1).sqrt()
+    whole, quarters = (F.adaptive_avg_pool2d(maps, side).flatten(1) / side**2 for side in (1, 2))
+    return torch.cat([whole, quarters], 1).sqrt()  # the root tames words that are everywhere
 
 
 def _memory() -> Memory:

@@ -1,7 +1,7 @@
 """The lab's leaderboard: test images without their labels, and a score that tells little.
 
-It keeps an honest student from choosing by the test part without noticing. It keeps no secret: the labels are files on
-this machine. What a mark stands on is the same notebook, run again on a split that was never seen (``COURSE_LAB_SEED``).
+It keeps an honest student from choosing by the test part without noticing. It keeps no secret: the labels are files
+on this machine. A mark stands on the same notebook, run again on a split that was never seen (``COURSE_LAB_SEED``).
 """
 
 from __future__ import annotations

@@ -366,3 +366,9 @@ def test_any_changed_value_is_noticed(values, place, change):
     assert difference(result, expected) is None
     result[place % len(values)] += change * (1 + abs(result[place % len(values)]))
     assert difference(result, expected) is not None
+
+
+def test_single_number_in_place_of_a_list_is_wrong_and_no_crash():
+    for result in (torch.tensor(1.5), np.array(1.5), 1.5):
+        assert difference(result, [1.5]) is not None
+    assert difference(torch.tensor([1.5]), [1.5]) is None

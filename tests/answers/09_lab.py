@@ -1,0 +1,469 @@
+# %% pred | right | two passes
+def pred(path, top=3):
+    network.eval()
+    pixels = network.preprocess(datasets.photograph(path))
+    with torch.no_grad():
+        a = torch.softmax(network(pixels), dim=1)[0]
+        b = torch.softmax(network(torch.flip(pixels, dims=[3])), dim=1)[0]
+    mean = ((a + b) / 2).numpy()
+    names = backbones.imagenet_classes()
+    return [(names[i], float(mean[i])) for i in mean.argsort()[::-1][:top]]
+
+
+# %% pred | right | sorts the list
+def pred(path, top=3):
+    pixels = network.preprocess(datasets.photograph(path))
+    with torch.inference_mode():
+        p = sum(network(view).softmax(1)[0] for view in (pixels, pixels.flip(3))) / 2
+    names = backbones.imagenet_classes()
+    order = sorted(range(1000), key=lambda i: -float(p[i]))
+    return [(names[i], p[i].item()) for i in order[:top]]
+
+
+# %% pred | wrong | no mirror image
+def pred(path, top=3):
+    return backbones.predict(network, path, top)
+
+
+# %% pred | wrong | mean of the logits
+def pred(path, top=3):
+    pixels = network.preprocess(datasets.photograph(path))
+    with torch.inference_mode():
+        p = network(torch.cat([pixels, pixels.flip(-1)])).mean(0).softmax(0)
+    names = backbones.imagenet_classes()
+    return [(names[i], float(v)) for v, i in zip(*p.topk(top))]
+
+
+# %% pred | wrong | upside down
+def pred(path, top=3):
+    pixels = network.preprocess(datasets.photograph(path))
+    with torch.inference_mode():
+        p = network(torch.cat([pixels, pixels.flip(-2)])).softmax(1).mean(0)
+    names = backbones.imagenet_classes()
+    return [(names[i], float(v)) for v, i in zip(*p.topk(top))]
+
+
+# %% pred | wrong | logits instead of probabilities
+def pred(path, top=3):
+    pixels = network.preprocess(datasets.photograph(path))
+    with torch.inference_mode():
+        p = network(torch.cat([pixels, pixels.flip(-1)])).mean(0)
+    names = backbones.imagenet_classes()
+    return [(names[i], float(v)) for v, i in zip(*p.topk(top))]
+
+
+# %% pred | wrong | ignores top
+def pred(path, top=3):
+    pixels = network.preprocess(datasets.photograph(path))
+    with torch.inference_mode():
+        p = network(torch.cat([pixels, pixels.flip(-1)])).softmax(1).mean(0)
+    names = backbones.imagenet_classes()
+    return [(names[i], float(v)) for v, i in zip(*p.topk(3))]
+
+
+# %% spoilt | right | one by one
+spoilt = dict.fromkeys("ABCDEF", True)
+spoilt["B"] = spoilt["D"] = False
+
+# %% spoilt | right | by comparison
+spoilt = {letter: letter not in "BD" for letter in "ABCDEF"}
+
+# %% spoilt | wrong | everything is spoilt
+spoilt = dict.fromkeys("ABCDEF", True)
+
+# %% spoilt | wrong | nothing is spoilt
+spoilt = dict.fromkeys("ABCDEF", False)
+
+# %% spoilt | wrong | the epoch is no choice
+spoilt = {"A": True, "B": False, "C": False, "D": False, "E": True, "F": True}
+
+# %% spoilt | wrong | normalising is harmless
+spoilt = {"A": True, "B": False, "C": True, "D": False, "E": False, "F": True}
+
+# %% spoilt | wrong | many tries on a validation part
+spoilt = {"A": True, "B": False, "C": True, "D": True, "E": True, "F": True}
+
+# %% spoilt | wrong | mirror images are other images
+spoilt = {"A": True, "B": False, "C": True, "D": False, "E": True, "F": False}
+
+
+# %% ladder | right | steps counted as whole numbers
+def ladder(scores, step=0.01):
+    best, out = 0, []
+    for s in scores:
+        if s / step - best > 1:
+            best = int(s / step + 0.5)
+        out.append(best * step)
+    return out
+
+
+# %% ladder | right | recursion over the list
+def ladder(scores, step=0.01):
+    shown = [0.0]
+    for s in scores:
+        shown.append(shown[-1] if s <= shown[-1] + step else step * round(s / step))
+    return shown[1:]
+
+
+# %% ladder | wrong | not rounded
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s > best + step:
+            best = s
+        shown.append(best)
+    return shown
+
+
+# %% ladder | wrong | any improvement counts
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s > best:
+            best = round(s / step) * step
+        shown.append(best)
+    return shown
+
+
+# %% ladder | wrong | goes down
+def ladder(scores, step=0.01):
+    return [round(s / step) * step for s in scores]
+
+
+# %% ladder | wrong | compares with the submission before
+def ladder(scores, step=0.01):
+    shown, before = [], 0.0
+    for s in scores:
+        shown.append(round(s / step) * step if s > before + step else (shown[-1] if shown else 0.0))
+        before = s
+    return shown
+
+
+# %% ladder | wrong | compares with the hidden score
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s > best + step:
+            best = s
+        shown.append(round(best / step) * step)
+    return shown
+
+
+# %% ladder | wrong | ignores the step
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s > best + 0.01:
+            best = round(s, 2)
+        shown.append(best)
+    return shown
+
+
+# %% ladder | wrong | rounds down
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s > best + step:
+            best = int(s / step) * step
+        shown.append(best)
+    return shown
+
+
+# %% ladder | wrong | shows only the improvements
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s > best + step:
+            best = round(s / step) * step
+            shown.append(best)
+    return shown
+
+
+# %% choose | right | a loop over numpy values
+def choose(results):
+    import numpy as np
+
+    best = max(results.values(), key=np.mean)
+    limit = np.mean(best) - np.std(best, ddof=1) / np.sqrt(len(best))
+    for name, values in results.items():
+        if np.mean(values) >= limit:
+            return name
+
+
+# %% choose | right | in torch
+def choose(results):
+    names = list(results)
+    means = torch.tensor([sum(results[n]) / len(results[n]) for n in names], dtype=torch.float64)
+    top = torch.tensor(results[names[int(means.argmax())]], dtype=torch.float64)
+    good = means >= means.max() - top.std() / len(top) ** 0.5
+    return names[int(good.nonzero()[0])]
+
+
+# %% choose | wrong | the best mean
+def choose(results):
+    return max(results, key=lambda name: statistics.mean(results[name]))
+
+
+# %% choose | wrong | the standard deviation
+def choose(results):
+    best = max(results.values(), key=statistics.mean)
+    limit = statistics.mean(best) - statistics.stdev(best)
+    return next(n for n, v in results.items() if statistics.mean(v) >= limit)
+
+
+# %% choose | wrong | divides by n in s
+def choose(results):
+    best = max(results.values(), key=statistics.mean)
+    limit = statistics.mean(best) - statistics.pstdev(best) / len(best) ** 0.5
+    return next(n for n, v in results.items() if statistics.mean(v) >= limit)
+
+
+# %% choose | wrong | each option's own error
+def choose(results):
+    limit = max(statistics.mean(v) for v in results.values())
+    return next(n for n, v in results.items() if statistics.mean(v) + statistics.stdev(v) / len(v) ** 0.5 >= limit)
+
+
+# %% choose | wrong | compares with the dearest
+def choose(results):
+    best = list(results.values())[-1]
+    limit = statistics.mean(best) - statistics.stdev(best) / len(best) ** 0.5
+    return next(n for n, v in results.items() if statistics.mean(v) >= limit)
+
+
+# %% choose | wrong | the dearest within the error
+def choose(results):
+    best = max(results.values(), key=statistics.mean)
+    limit = statistics.mean(best) - statistics.stdev(best) / len(best) ** 0.5
+    return [n for n, v in results.items() if statistics.mean(v) >= limit][-1]
+
+
+# %% choose | wrong | the best single value
+def choose(results):
+    best = max(results.values(), key=max)
+    limit = max(best) - statistics.stdev(best) / len(best) ** 0.5
+    return next(n for n, v in results.items() if max(v) >= limit)
+
+
+# %% with_views | right | stacked views
+def with_views(views, labels, train, held):
+    stack = torch.stack(views)
+    inside = stack[:, train]
+    return inside.flatten(0, 1), labels[train].expand(len(views), -1).flatten(), stack[:, held].mean(dim=0)
+
+
+# %% with_views | right | loops
+def with_views(views, labels, train, held):
+    rows, kinds = [], []
+    for view in views:
+        for i in train.tolist():
+            rows.append(view[i])
+            kinds.append(labels[i])
+    mean = [sum(view[i] for view in views) / len(views) for i in held.tolist()]
+    return torch.stack(rows), torch.stack(kinds), torch.stack(mean)
+
+
+# %% with_views | wrong | labels image by image
+def with_views(views, labels, train, held):
+    rows = torch.cat([view[train] for view in views])
+    return rows, labels[train].repeat_interleave(len(views)), torch.stack([view[held] for view in views]).mean(0)
+
+
+# %% with_views | wrong | held-out views side by side
+def with_views(views, labels, train, held):
+    rows = torch.cat([view[train] for view in views])
+    return rows, labels[train].repeat(len(views)), torch.cat([view[held] for view in views])
+
+
+# %% with_views | wrong | first view only when held out
+def with_views(views, labels, train, held):
+    rows = torch.cat([view[train] for view in views])
+    return rows, labels[train].repeat(len(views)), views[0][held]
+
+
+# %% with_views | wrong | the other views of held-out images are in training
+def with_views(views, labels, train, held):
+    rows = torch.cat([views[0][train], *views[1:]])
+    kinds = torch.cat([labels[train], *[labels] * (len(views) - 1)])
+    return rows, kinds, torch.stack([view[held] for view in views]).mean(0)
+
+
+# %% with_views | wrong | the mean of the training views, too
+def with_views(views, labels, train, held):
+    mean = torch.stack(views).mean(0)
+    return mean[train], labels[train], mean[held]
+
+
+# %% with_views | wrong | two views always
+def with_views(views, labels, train, held):
+    rows = torch.cat([views[0][train], views[1][train]])
+    return rows, labels[train].repeat(2), (views[0][held] + views[1][held]) / 2
+
+
+# %% fold | right | one filter at a time
+def fold(conv, norm):
+    weight, bias = conv.weight.detach().clone(), torch.zeros(conv.out_channels)
+    for k in range(conv.out_channels):
+        deviation = (norm.running_var[k] + norm.eps) ** 0.5
+        weight[k] *= norm.weight[k] / deviation
+        old = conv.bias[k] if conv.bias is not None else 0.0
+        bias[k] = norm.weight[k] * (old - norm.running_mean[k]) / deviation + norm.bias[k]
+    return weight, bias.detach()
+
+
+# %% fold | right | the library's own
+def fold(conv, norm):
+    both = torch.nn.utils.fusion.fuse_conv_bn_eval(copy.deepcopy(conv).eval(), copy.deepcopy(norm).eval())
+    return both.weight, both.bias
+
+
+# %% fold | right | by asking the layers
+def fold(conv, norm):
+    still = copy.deepcopy(norm).eval()
+    zero = still(torch.zeros(1, conv.out_channels, 1, 1))[0, :, 0, 0]
+    scale = still(torch.ones(1, conv.out_channels, 1, 1))[0, :, 0, 0] - zero
+    old = torch.zeros_like(zero) if conv.bias is None else conv.bias
+    return conv.weight * scale.view(-1, 1, 1, 1), old * scale + zero
+
+
+# %% fold | wrong | forgets the bias of the convolution
+def fold(conv, norm):
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+
+
+# %% fold | wrong | variance without the root
+def fold(conv, norm):
+    scale = norm.weight / (norm.running_var + norm.eps)
+    old = 0 if conv.bias is None else conv.bias
+    return conv.weight * scale[:, None, None, None], norm.bias + (old - norm.running_mean) * scale
+
+
+# %% fold | wrong | forgets eps
+def fold(conv, norm):
+    scale = norm.weight / norm.running_var.sqrt()
+    old = 0 if conv.bias is None else conv.bias
+    return conv.weight * scale[:, None, None, None], norm.bias + (old - norm.running_mean) * scale
+
+
+# %% fold | wrong | eps of the default norm
+def fold(conv, norm):
+    scale = norm.weight / (norm.running_var + 1e-3).sqrt()
+    old = 0 if conv.bias is None else conv.bias
+    return conv.weight * scale[:, None, None, None], norm.bias + (old - norm.running_mean) * scale
+
+
+# %% fold | wrong | the bias isn't scaled
+def fold(conv, norm):
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    old = 0 if conv.bias is None else conv.bias
+    return conv.weight * scale[:, None, None, None], norm.bias + old - norm.running_mean * scale
+
+
+# %% fold | wrong | the mean isn't divided
+def fold(conv, norm):
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    old = 0 if conv.bias is None else conv.bias
+    return conv.weight * scale[:, None, None, None], norm.bias + old * scale - norm.running_mean
+
+
+# %% fold | wrong | fails without a bias
+def fold(conv, norm):
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return conv.weight * scale[:, None, None, None], norm.bias + (conv.bias - norm.running_mean) * scale
+
+
+# %% fold | wrong | forgets gamma
+def fold(conv, norm):
+    scale = 1 / (norm.running_var + norm.eps).sqrt()
+    old = 0 if conv.bias is None else conv.bias
+    return conv.weight * scale[:, None, None, None], norm.bias + (old - norm.running_mean) * scale
+
+
+# %% my_classifier | right | a new head on block6
+def my_classifier(labelled):
+    def codes_of(images):
+        return codes.extract(network, images, "block6", size=96, cache=False, progress=False)
+
+    head = linear.fit(codes_of(labelled), labelled.labels, kind="logistic", C=3.0, classes=len(labelled.classes))
+    return lambda images: head.predict(codes_of(images))
+
+
+# %% my_classifier | right | fine-tunes the last layer
+def my_classifier(labelled):
+    model = backbones.load(classes=len(labelled.classes))
+    backbones.freeze(model)
+    training.fit(model, labelled, epochs=20, rate=1e-2, batch=8, size=64, schedule="constant", progress=False)
+    return lambda images: training.evaluate(model, images, size=64).probabilities.argmax(1)
+
+
+# %% my_classifier | right | nearest neighbour
+def my_classifier(labelled):
+    known = F.normalize(codes.extract(network, labelled, size=64, cache=False, progress=False))
+
+    def predict(images):
+        new = F.normalize(codes.extract(network, images, size=64, cache=False, progress=False))
+        return labelled.labels[(new @ known.T).argmax(1)]
+
+    return predict
+
+
+# %% my_classifier | wrong | returns scores
+def my_classifier(labelled):
+    def codes_of(images):
+        return codes.extract(network, images, size=64, cache=False, progress=False)
+
+    head = linear.fit(codes_of(labelled), labelled.labels, C=3.0)
+    return lambda images: head.scores(codes_of(images))
+
+
+# %% my_classifier | wrong | reads the labels
+def my_classifier(labelled):
+    return lambda images: images.labels
+
+
+# %% my_classifier | wrong | returns the accuracy
+def my_classifier(labelled):
+    def codes_of(images):
+        return codes.extract(network, images, size=64, cache=False, progress=False)
+
+    head = linear.fit(codes_of(labelled), labelled.labels, C=3.0)
+    return lambda images: head.accuracy(codes_of(images), images.labels)
+
+
+# %% my_classifier | wrong | returns the head
+def my_classifier(labelled):
+    values = codes.extract(network, labelled, size=64, cache=False, progress=False)
+    return linear.fit(values, labelled.labels, C=3.0)
+
+
+# %% my_classifier | wrong | always the commonest class
+def my_classifier(labelled):
+    most = int(labelled.labels.bincount().argmax())
+    return lambda images: torch.full((len(images),), most)
+
+
+# %% my_classifier | wrong | the notebook's images instead of its argument
+def my_classifier(labelled):
+    values = codes.extract(network, board.labelled, size=64, cache=False, progress=False)
+    head = linear.fit(values, board.labelled.labels, C=3.0)
+    return lambda images: head.predict(codes.extract(network, images, size=64, cache=False, progress=False))
+
+
+# %% my_classifier | wrong | the batch decides: normalised by its own mean
+def my_classifier(labelled):
+    def codes_of(images):
+        values = codes.extract(network, images, size=64, cache=False, progress=False)
+        return values - values.mean(0)
+
+    head = linear.fit(codes_of(labelled), labelled.labels, C=3.0)
+    return lambda images: head.predict(codes_of(images))
+
+
+# %% my_classifier | wrong | class numbers from one
+def my_classifier(labelled):
+    def codes_of(images):
+        return codes.extract(network, images, size=64, cache=False, progress=False)
+
+    head = linear.fit(codes_of(labelled), labelled.labels, C=3.0)
+    return lambda images: head.predict(codes_of(images)) + 1

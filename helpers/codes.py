@@ -80,7 +80,8 @@ def extract(
             run = _runner(backbone, network, first, engine, device)
             rows = _Rows(file if cache else None, len(image_set), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
-            bar = tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, **({} if progress else {"disable": True}))
+            quiet = {} if progress else {"disable": True}  # else as TQDM_DISABLE says
+            bar = tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, **quiet)
             with bar:
                 for start in range(rows.done, rows.n, _BATCH):
                     values = run(_batch(image_set, start, size, flip, crop))

@@ -130,7 +130,8 @@ def fit(
     if checkpoint is not None and Path(checkpoint).exists():
         best_state = _resume(Path(checkpoint), settings, model, stepper, history)
 
-    bar = tqdm(total=epochs * batches, desc="training", leave=False, unit="batch", **({} if progress else {"disable": True}))
+    quiet = {} if progress else {"disable": True}  # else as TQDM_DISABLE says
+    bar = tqdm(total=epochs * batches, desc="training", leave=False, unit="batch", **quiet)
     bar.update(len(history.epochs) * batches)
     try:
         for epoch in range(len(history.epochs), epochs):

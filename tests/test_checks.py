@@ -164,7 +164,7 @@ def test_slip_is_named_and_other_wrong_results_get_the_hint(capsys):
     check.equal(8, expected=3, slips={7: "did you forget the stride?"}, hint="look again")
     lines = capsys.readouterr().out.split("\n")
     assert lines[0].endswith("expected 3, but got 7. Did you forget the stride?")
-    assert lines[1].endswith("expected 3, but got 8. look again")
+    assert lines[1].endswith("expected 3, but got 8. Look again")
 
 
 def test_slips_may_be_tensors(capsys):

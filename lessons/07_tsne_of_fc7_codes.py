@@ -1073,7 +1073,6 @@ def found_are(values, labels, k, n, expected):
 
     return test
 
-
 line = torch.tensor([[0.0], [1], [2], [10], [11], [12]])
 names = torch.tensor([0, 1, 0, 1, 1, 1])
 check = Check(suspects, points=3)
@@ -1084,7 +1083,9 @@ planted = truth.clone()
 planted[[3, 30]] = 1 - planted[[3, 30]]
 check.that("two wrong labels in two clouds", found_are(blobs, planted, 5, 2, [3, 30]), hint="Indices, not shares.")
 ### BEGIN HIDDEN TESTS
+two = torch.tensor([0.0, 1, 2, 3, 100, 101, 102, 103])[:, None], torch.tensor([0, 0, 1, 1, 2, 2, 2, 3])
 near = torch.tensor([[0.0], [1], [9], [10.5], [20], [20.4]])
+check.that("all against two thirds", found_are(*two, 3, 1, [7]))
 check.that("with one neighbour", found_are(near, torch.tensor([0, 0, 1, 2, 3, 3]), 1, 2, [2, 3]))
 corner = torch.tensor([[0.0, 0], [1, 0], [0, 1.1], [9, 9], [10, 9], [9, 10.1], [9.1, 9.2], [10, 10]])
 check.that("two of three, three of three", found_are(corner, torch.tensor([0, 0, 0, 1, 2, 1, 1, 1]), 3, 1, [4]))

@@ -33,6 +33,9 @@ VIEWS = ({}, {"flip": True}, {"crop": 0.875}, {"flip": True, "crop": 0.875})
 """Views of an image for ``extract``; the mean code over them is better than one (Razavian et al. 2014, section 3)."""
 
 
+_converted: dict[tuple, Callable] = {}  # the last network for OpenVINO: another view or set needn't convert it again
+
+
 def extract(
     backbone: Backbone,
     image_set: ImageSet,
@@ -77,7 +80,8 @@ def extract(
             first = _batch(image_set, 0, size, flip, crop)
             if engine == "auto" and len(image_set) * size**2 < _WORTH_CONVERTING:
                 engine = "torch"
-            run = _runner(backbone, network, first, engine, device)
+            program = (what[0], stage, pool, first.shape[1:])
+            run = _runner(backbone, network, first, engine, device, program)
             rows = _Rows(file if cache else None, len(image_set), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
             quiet = {} if progress else {"disable": True}  # else as TQDM_DISABLE says
@@ -108,6 +112,7 @@ def _runner(
     example: torch.Tensor,
     engine: str,
     device: torch.device,
+    program: tuple,
 ) -> Callable[[torch.Tensor], np.ndarray]:
     """The function that turns a batch of pixels into codes."""
 
@@ -119,12 +124,16 @@ def _runner(
     backbone.to(memory_format=torch.channels_last)  # 1.5x on this CPU path, for convolutions
     if device.type != "cpu" or engine == "torch":
         return with_torch
+    if program in _converted:
+        return _converted[program]
     # OpenVINO fuses convolution, BatchNorm and activation, and is five times as fast as eager PyTorch on a CPU
     # (benchmarks/). It serves only if it returns what PyTorch does.
     try:
         with_openvino = _openvino(network, example)
         expected, got = with_torch(example[:4]), with_openvino(example[:4])
         if np.abs(expected - got).max() <= 1e-3 * np.abs(expected).max():
+            _converted.clear()
+            _converted[program] = with_openvino
             return with_openvino
         reason = "its codes differ from PyTorch's"
     except Exception as error:  # not installed, or a layer that it can't convert: PyTorch serves

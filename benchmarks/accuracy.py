@@ -25,7 +25,7 @@ PUBLISHED = {
 }
 CHOSEN = {
     "15-scene": {"size": 224, "epochs": 4, "epochs_last": 0, "all_from": "block3", "body_rate": 5e-4},
-    "solar-cells": {"size": 160, "epochs": 8, "epochs_last": 0, "all_from": "block3", "body_rate": 5e-4}
+    "solar-cells": {"size": 224, "epochs": 8, "epochs_last": 0, "all_from": "block2", "body_rate": 5e-4}
     | {"label_smoothing": 0.0},
 }
 EXTRACT = {"size": 224}

@@ -105,7 +105,7 @@ def curves(
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",
-    log: bool = False,
+    log: str = "",
     limits: tuple[float, float] | None = None,
     axis: Any = None,
 ) -> Figure:
@@ -114,7 +114,7 @@ def curves(
     Args:
         x: (P,) places.
         series: name -> (P,), or (seeds, P) values.
-        log: a logarithmic x axis.
+        log: which axes are logarithmic: "", "x", "y" or "xy".
         limits: of the y axis.
         axis: draw into this one instead of a figure of its own.
     """
@@ -125,7 +125,8 @@ def curves(
         values = np.atleast_2d(np.asarray(values, dtype=float))
         spread = values.std(0, ddof=1) if len(values) > 1 else None
         axis.errorbar(x, values.mean(0), spread, marker=marker, color=COLOURS[colour], capsize=3, label=name)
-    axis.set(title=title, xlabel=xlabel, ylabel=ylabel, ylim=limits, xscale="log" if log else "linear")
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.set(xscale="log" if "x" in log else "linear", yscale="log" if "y" in log else "linear", ylim=limits)
     if len(series) > 1:
         axis.legend()
     plt.close(axis.figure)

@@ -1,0 +1,148 @@
+"""What lesson 6 measures of a fine-tuned network: how far it has moved, what its codes are still worth; its figures."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+from torch.nn import functional as F
+
+from helpers import backbones, codes, datasets, linear, plots, training, transfer
+from helpers.backbones import Backbone
+from helpers.datasets import ImageSet, Split
+
+
+def prepare(name: str, *, size: int, tested: int) -> tuple[ImageSet, Split]:
+    """An image set with only ``tested`` test images of each class, and its split."""
+    whole = datasets.load(name, size=size)
+    train, test = datasets.split(whole)
+    test = test[datasets.few_shot(whole.labels[test], tested, seed=0)]
+    split = Split(torch.arange(len(train)), torch.arange(len(train), len(train) + len(test)))
+    return whole.subset(torch.cat([train, test])), split
+
+
+def few_images(images: ImageSet, split: Split, per_class: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    """(train, test): ``per_class`` training images of each class, drawn with the seed, and the test images."""
+    chosen = datasets.few_shot(images.labels[split.train], per_class, seed)
+    return images.subset(split.train[chosen]), images.subset(split.test)
+
+
+def starting_network(train: ImageSet, *, head_first: bool, seed: int) -> Backbone:
+    """ImageNet's body with a new head: fitted on the codes of ``train``, or random."""
+    torch.manual_seed(seed)
+    network = backbones.load()
+    if head_first:
+        transfer.fit_head(network, train, progress=False)
+    else:
+        backbones.replace_head(network, len(train.classes))
+    return network
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What became of a network, on test images (fractions, and a cosine).
+
+    ``accuracy`` is the network's own; ``cosine`` compares each image's code with ImageNet's (1: unmoved);
+    ``fresh_head`` is the accuracy of a new linear classifier on the codes: what the body is still worth.
+    """
+
+    accuracy: float
+    cosine: float
+    fresh_head: float
+
+
+def damage(network: Backbone, train: ImageSet, test: ImageSet) -> Damage:
+    """Compare a network that was trained on ``train`` with the ImageNet network it was."""
+    now = {"progress": False, "cache": False}
+    codes_then = codes.extract(backbones.load(), test, progress=False)
+    codes_now = codes.extract(network, test, **now)
+    fresh = linear.fit(codes.extract(network, train, **now), train.labels, kind="logistic", C=10.0)
+    return Damage(
+        accuracy=training.evaluate(network, test).accuracy,
+        cosine=F.cosine_similarity(codes_then, codes_now).mean().item(),
+        fresh_head=fresh.accuracy(codes_now, test.labels),
+    )
+
+
+def moved_weights(network: Backbone) -> dict[str, float]:
+    """How far each stage's weights are from ImageNet's: |new - old| / |old|, the mean over the stage's layers."""
+    ratios: dict[str, list[float]] = {}
+    for (stage, _, new), old in zip(network.stage_of_parameters(), backbones.load().parameters(), strict=True):
+        if stage != "logits" and new.ndim > 1:  # the weights of layers; norms and biases are vectors
+            new = new.detach().cpu()
+            ratios.setdefault(stage, []).append(((new - old).norm() / old.norm()).item())
+    return {stage: statistics.mean(values) for stage, values in ratios.items()}
+
+
+def moved_norms(network: Backbone) -> list[float]:
+    """How far the running means of each BatchNorm layer are from ImageNet's, in standard deviations."""
+    new, old = (
+        [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)] for net in (network, backbones.load())
+    )
+    return [
+        ((a.running_mean.cpu() - b.running_mean) / (b.running_var + b.eps).sqrt()).abs().mean().item()
+        for a, b in zip(new, old, strict=True)
+    ]
+
+
+def mean_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation; of a single value the deviation is 0."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def by_number(results: dict[str, list[transfer.Result]], guessing: dict[str, float], *, title: str) -> Figure:
+    """Test accuracy over the number of images a class, with spread: a panel for each set, a line for each method."""
+    looks = {"extract": ("blue", "o"), "fine_tune": ("vermilion", "s"), "scratch": ("green", "^")}
+    figure, axes = plt.subplots(
+        1, len(results), figsize=(4.6 * len(results), 3.8), sharey=True, layout="constrained", squeeze=False
+    )
+    for axis, (name, runs) in zip(axes[0], results.items(), strict=True):
+        lines = transfer.summary(runs)
+        for method, (colour, marker) in looks.items():
+            points = [(x.per_class, 100 * x.mean, 100 * x.spread) for x in lines if x.method == method]
+            axis.errorbar(
+                *zip(*points, strict=True),
+                color=plots.COLOURS[colour],
+                marker=marker,
+                capsize=3,
+                label=method.replace("_", "-"),
+            )
+        axis.axhline(100 * guessing[name], color="gray", linestyle=":", label="guessing")
+        numbers = sorted({x.per_class for x in lines})
+        axis.set(xscale="log", xlabel="training images a class", title=name, ylim=(0, 100))
+        axis.set_xticks(numbers, numbers)
+        axis.minorticks_off()
+    axes[0, 0].set_ylabel("test accuracy, %")
+    axes[0, -1].legend(loc="lower right")
+    figure.suptitle(title)
+    plt.close(figure)
+    return figure
+
+
+def decision_table(measured: dict[tuple[str, str], dict[str, list[float]]], *, title: str) -> Figure:
+    """The decision table as bars: {(row, column): {method: accuracies}}; the best mean of each cell is coloured."""
+    rows, columns = (list(dict.fromkeys(key[i] for key in measured)) for i in (0, 1))
+    figure, axes = plt.subplots(
+        len(rows), len(columns), figsize=(4.8 * len(columns), 2.2 * len(rows)), layout="constrained", squeeze=False
+    )
+    for (row, column), found in measured.items():
+        axis = axes[rows.index(row), columns.index(column)]
+        means, spreads = zip(*[mean_spread(values) for values in found.values()], strict=True)
+        colours = [plots.COLOURS["vermilion" if mean == max(means) else "sky"] for mean in means]
+        places = range(len(found))
+        axis.barh(places, [100 * m for m in means], xerr=[100 * s for s in spreads], color=colours, capsize=3)
+        for place, mean in zip(places, means, strict=True):
+            axis.text(2, place, f"{100 * mean:.1f}", va="center", fontsize=9)
+        axis.set(title=f"{row}, {column}", yticks=places, yticklabels=list(found), xlim=(0, 100))
+        axis.title.set_fontsize(9)
+        axis.invert_yaxis()
+    for axis in axes[-1]:
+        axis.set_xlabel("test accuracy, %")
+    figure.suptitle(title)
+    plt.close(figure)
+    return figure

@@ -1,0 +1,866 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # 6 · Fine-tuning
+#
+# After this lesson you can
+# - choose between training from scratch, extracting codes and fine-tuning, and show with seeds that the choice is right;
+# - fine-tune without destroying what the network knows: head first, small rates for the body;
+# - explain, and avoid, the trap that BatchNorm sets for "frozen" layers.
+#
+# **You need** Python, some PyTorch, and the idea of a CNN code (lesson 5). Solar cells come with the packages. 15-Scene
+# is used when it is there or can be downloaded; without it the lesson goes on with the solar cells.
+# **Time:** about a minute and a half of computing on two CPU cores the first time, seconds after that (results are kept).
+
+# %% tags=["setup"]
+# Set-up, the same in every lesson. On Colab it fetches the course; elsewhere it only finds helpers/.
+import os
+import subprocess
+import sys
+
+REPOSITORY = ""
+COURSE = "/content/course" if "COLAB_RELEASE_TAG" in os.environ else ".."
+if COURSE != ".." and not os.path.exists(COURSE):
+    assert REPOSITORY, "This copy has no address to fetch from: upload the course's folder as /content/course."
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", REPOSITORY, COURSE], check=True)
+if COURSE != "..":
+    subprocess.run([sys.executable, COURSE + "/helpers/colab.py"], check=True)
+sys.path.insert(0, COURSE)
+from helpers import machine
+
+print(machine.describe())
+
+# %% tags=["setup"]
+import contextlib
+import math
+
+import torch
+from torch import nn
+
+from helpers import backbones, codes, datasets, linear, plots, training, transfer, tuning
+from helpers.checks import Check
+
+# %% [markdown]
+# ## 1. Two sets, three ways
+#
+# Two kinds of images. For both we want a classifier:
+# - **15-Scene**: photographs of 15 kinds of places. *Similar* to ImageNet, which is made of photographs, too.
+# - **Solar cells**: 2 classes, whole and defective, in infrared light. *Very different* from ImageNet.
+#
+# The quick budget uses images of 64×64 pixels and trains for seconds; the full one, made for a GPU, takes 224×224. To
+# save time we test on a fixed part of the test images, as many of each class, so guessing gives 1/15 and 1/2.
+
+# %%
+QUICK = machine.budget() == "quick"
+SIZE, SEEDS = (64, range(2)) if QUICK else (224, range(3))
+TESTED = {"15-scene": 25 if QUICK else 100, "solar-cells": 150 if QUICK else 200, "pets": 400}  # images of each class
+
+# %%
+sets = {}
+for name in ("15-scene", "solar-cells"):
+    with contextlib.suppress(datasets.NotHere):  # it has said so in one line
+        sets[name] = tuning.prepare(name, size=SIZE, tested=TESTED[name])
+{name: f"{len(split.train)} to train, {len(split.test)} to test" for name, (_, split) in sets.items()}
+
+# %%
+shown = [images.images[i] for images, _ in sets.values() for i in range(0, 1400, 200)]
+title = "\n".join(
+    {"15-scene": "Photographs, as in ImageNet", "solar-cells": "Something ImageNet has never shown"}[n] for n in sets
+)
+plots.images(shown, columns=7, size=1.2, title=title)
+
+# %% [markdown]
+# The three ways, all with the same network (EfficientNet-Lite0):
+#
+# | | starts from | learns |
+# |---|---|---|
+# | **scratch** | random weights | everything |
+# | **extract** | ImageNet's weights | a linear classifier on the codes; the network stays as it is |
+# | **fine-tune** | ImageNet's weights and a fitted head | the head and the body, in small steps |
+#
+# *Predict: which way is best with a handful of images a class? Which one with many? Does training from scratch catch up?*
+
+# %%
+NUMBERS = {"15-scene": (4, 10, 25), "solar-cells": (10, 40, 150)}  # images a class to learn from
+HOW = {"size": SIZE, "batch": 16, "epochs": 4, "epochs_last": 0, "epochs_scratch": 3, "views": "one"}
+HOW |= {"head_rate": 1e-3, "body_rate": 5e-4, "decay": 0.9, "all_from": "block4", "norms_still": True}
+
+# %%
+if not QUICK:
+    NUMBERS = {"15-scene": (5, 20, 50, 100), "solar-cells": (10, 50, 200, 600)}
+    HOW = {}  # the full budget's own settings: see helpers/transfer.py
+LEAST, MOST = ({name: NUMBERS[name][i] for name in NUMBERS} for i in (0, -1))
+
+
+# %%
+def runs(name, method, numbers, **changes):
+    """A result for each number of images a class and each seed."""
+    images, split = sets[name]
+    options = {"split": split, "seeds": SEEDS, "progress": False} | HOW | changes
+    return transfer.compare(images, methods=[method], per_class=numbers, **options)
+
+
+# %% tags=["item-34", "item-36"]
+results = {}
+for name in sets:
+    results[name] = runs(name, "extract", NUMBERS[name]) + runs(name, "fine_tune", NUMBERS[name])
+    results[name] += runs(name, "scratch", [MOST[name]], **({"batch": 32} if QUICK else {}))
+{name: [str(line) for line in transfer.summary(found)] for name, found in results.items()}
+
+# %% [markdown]
+# Each number is a mean over seeds; ± is the standard deviation. A seed changes which images we learn from, and all that
+# is random in training. Rates and epochs were chosen on *training* images that the few-shot choice had left over, not on
+# the test images.
+
+# %% tags=["item-34", "item-36"]
+guessing = {name: 1 / len(sets[name][0].classes) for name in sets}
+title = "Codes are far better than training from scratch;\nfine-tuning needs images to pay"
+tuning.by_number(results, guessing, title=title)
+
+
+# %%
+def gain(name, method, over, number):
+    """By how many points one method beats another on the same images: a difference for each seed."""
+    found = {(run.method, run.seed): 100 * run.accuracy for run in results[name] if run.per_class == number}
+    return [round(found[method, seed] - found[over, seed], 1) for seed in SEEDS]
+
+
+# %% tags=["item-34", "item-36"]
+for name in sets:
+    ends = {line.method: line for line in transfer.summary(results[name]) if line.per_class == MOST[name]}
+    scratch, extract = ends["scratch"], ends["extract"]
+    assert scratch.mean + scratch.spread < extract.mean - extract.spread, f"{name}: codes win, the spreads don't meet"
+{name: gain(name, "extract", "scratch", MOST[name]) for name in sets}
+
+# %% [markdown]
+# Training from scratch is far behind: millions of weights can't be found from some hundred images in some seconds. He et
+# al. (2019) show that it does catch up: with about a hundred thousand images and a long schedule.
+#
+# *And does fine-tuning pay?* Compare it with the codes seed by seed, on the same images, in points:
+
+# %% tags=["item-36"]
+pays = {name: {number: gain(name, "fine_tune", "extract", number) for number in NUMBERS[name]} for name in sets}
+pays
+
+# %% tags=["item-36"]
+least, most = ({name: sum(pays[name][number[name]]) / len(SEEDS) for name in sets} for number in (LEAST, MOST))
+assert sum(least.values()) < 0, "with a handful of images, fine-tuning loses to the codes"
+assert sum(most.values()) > sum(least.values()), "each further image is worth more to fine-tuning than to the codes"
+assert QUICK or most.get("15-scene", 1) > 0, "scenes, many images of 224 pixels: fine-tuning wins"
+{name: f"{least[name]:+.1f} points with {LEAST[name]} a class, {most[name]:+.1f} with {MOST[name]}" for name in sets}
+
+# %% [markdown]
+# With a handful of images fine-tuning *loses*: it moves millions of weights to please a few pictures. The more images, the
+# more the balance moves to its side; on the scenes sooner than on the solar cells. Small images, few steps and two seeds
+# leave much noise. With 224 pixels, all training images and some more epochs it wins on both sets, and clearly:
+# `python benchmarks/accuracy.py` measures that in about an hour, and the README shows the result.
+#
+# The rest of the lesson asks *how* to fine-tune, and what can go wrong.
+#
+# ## 2. Freezing
+#
+# A weight is **frozen** when it gets no gradient: its `requires_grad` is `False`. *Predict: which part of Lite0's weights is
+# left to learn when all but a new last layer for 15 classes is frozen?*
+
+# %% tags=["item-34"]
+network = backbones.load("efficientnet_lite0", classes=15)
+head_only, last_blocks = backbones.freeze(network), backbones.freeze(network, "block6")
+everything = backbones.unfreeze(network)
+assert head_only == 1280 * 15 + 15 < 0.01 * everything < last_blocks < everything, "the head is less than one per cent"
+head_only, last_blocks, everything
+
+# %% [markdown]
+# The last blocks hold most of the weights: they have many channels. The early blocks have few weights, but large maps, so
+# they take much of the time.
+#
+# ### Exercise 1 · freeze (2 points)
+# Write `freeze(net, first)`: `net` is an `nn.Sequential`. The weights of `net[0]` ... `net[first - 1]` must not learn,
+# those of `net[first]` and all later parts must. It may be called several times with other values of `first`. Return how
+# many numbers can learn. Example: for `nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))`, `freeze(net, 2)` is 8.
+
+
+# %% nbgrader={"grade": false, "grade_id": "freeze", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def freeze(net, first):
+    """Let only net[first] and what follows learn; return the number of weights (numbers) that can learn.
+
+    net: nn.Sequential; first: 0 (everything learns) to len(net) (nothing does).
+    """
+    ### BEGIN SOLUTION
+    learns = 0
+    for i, part in enumerate(net):
+        for parameter in part.parameters():
+            parameter.requires_grad_(i >= first)
+            learns += parameter.numel() * (i >= first)
+    return learns
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "freeze_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+def tiny():
+    parts = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 1), nn.Linear(5, 2)]
+    return nn.Sequential(*parts)  # 112 + 8 + 0 + 25 + 12 numbers
+
+
+check = Check(freeze, points=2)
+slips = {
+    120: "that is what you froze.",
+    157: "was anything frozen?",
+    12: "net[first] learns, too.",
+    4: "numbers, not tensors.",
+}
+check.equal(tiny(), 3, expected=37, slips=slips, show="net, 3")
+net = tiny()
+text = "after freeze(net, 3) the parameters learn: no no no no yes yes yes yes"
+check.that(text, lambda f: f(net, 3) and [p.requires_grad for p in net.parameters()] == [False] * 4 + [True] * 4)
+### BEGIN HIDDEN TESTS
+check.that("a second call frees again", lambda f: [f(net, first) for first in (4, 0, 1, 5)] == [12, 157, 45, 0])
+text = "all learn after freeze(net, 0)"
+check.that(text, lambda f: f(net, 0) == 157 and all(p.requires_grad for p in net.parameters()))
+### END HIDDEN TESTS
+check.score()
+
+# %% [markdown]
+# ## 3. Head first
+#
+# The old head names 1,000 things. We replace it by a new one, with **random** weights. In the first steps a random head
+# sends random gradients down into a body that was good before. So the recipe has two steps:
+# 1. **head first**: train the new head with all else frozen, until it is good;
+# 2. **then** unfreeze the last blocks, or everything, with about a tenth of the rate for the body.
+#
+# Step 1 costs next to nothing: as the body stands still, we compute its codes once and fit a linear classifier on them.
+# `transfer.fit_head` puts that classifier in the place of the head.
+#
+# *Predict: what is left of the body after one epoch, in one step and in two?* We measure three things:
+# - **accuracy** on the test images;
+# - **cosine** between each test image's old code and its new one: 1 is unmoved, 0 means that they have nothing in common;
+# - **fresh head**: the test accuracy of a new linear classifier on the new codes. It tells what the body is still worth.
+
+# %%
+main = "15-scene" if "15-scene" in sets else "solar-cells"
+FEW = {"15-scene": 6, "solar-cells": 45}[main]
+parts = {seed: tuning.few_images(*sets[main], FEW, seed) for seed in range(3)}
+{seed: (len(train), len(test)) for seed, (train, test) in parts.items()}
+
+
+# %%
+def one_epoch(seed, head_first, body_rate, decay=1.0):
+    """Fine-tune every stage for one epoch at constant rates; the head's rate is 0.001. Returns the network."""
+    train, _ = parts[seed]
+    network = tuning.starting_network(train, head_first=head_first, seed=seed)
+    backbones.freeze_norms(network)  # section 6 says why
+    groups = backbones.parameter_groups(network, head_rate=1e-3, body_rate=body_rate, decay=decay)
+    options = {"epochs": 1, "batch": 16, "schedule": "constant", "progress": False}
+    training.fit(network, train, groups=groups, seed=seed, augment=transfer.default_augment(train), **options)
+    return network
+
+
+# %%
+arms = {
+    "one step, one rate": {"head_first": False, "body_rate": 1e-3},
+    "one step, body 1/10": {"head_first": False, "body_rate": 1e-4},
+    "head first, one rate": {"head_first": True, "body_rate": 1e-3},
+    "head first, body 1/10": {"head_first": True, "body_rate": 1e-4},
+    "head first, discriminative": {"head_first": True, "body_rate": 1e-3, "decay": 0.5},  # section 4
+}
+
+# %% tags=["item-34"]
+damage, moved = {}, {}
+for arm, options in arms.items():
+    networks = [one_epoch(seed, **options) for seed in parts]
+    damage[arm] = [tuning.damage(network, *parts[seed]) for seed, network in enumerate(networks)]
+    moved[arm] = [tuning.moved_weights(network) for network in networks]
+
+# %%
+fitted = [tuning.starting_network(train, head_first=True, seed=seed) for seed, (train, _) in parts.items()]
+damage["head fitted, body untouched"] = [tuning.damage(network, *parts[seed]) for seed, network in enumerate(fitted)]
+
+
+# %%
+def over_seeds(arm, key):
+    """Mean and standard deviation of one measure."""
+    return tuning.mean_spread([getattr(run, key) for run in damage[arm]])
+
+
+{key: {arm: "{:.2f} ± {:.2f}".format(*over_seeds(arm, key)) for arm in damage} for key in ("accuracy", "cosine")}
+
+# %% tags=["item-34"]
+order = ["head fitted, body untouched", *list(arms)[3::-1]]
+means, spreads = zip(*[over_seeds(arm, "fresh_head") for arm in order], strict=True)
+title = f"{main}, one epoch: a random head and a large rate spoil the body"
+label = "test accuracy of a fresh head on the new codes, %"
+plots.bars(order, means, spreads, title=title, label=label, colours=["black", "blue", "orange", "sky", "vermilion"])
+
+# %% tags=["item-34"]
+hasty, gentle, fast, careful = (over_seeds(arm, "cosine") for arm in list(arms)[:4])
+assert careful[0] - careful[1] > max(hasty[0] + hasty[1], fast[0] + fast[1]), "a tenth of the rate turns the codes less"
+assert careful[0] > gentle[0] + gentle[1], "head first turns them less, at the same rate"
+
+# %% tags=["item-34"]
+spoilt, kept = over_seeds("one step, one rate", "fresh_head"), over_seeds("head first, body 1/10", "fresh_head")
+assert spoilt[0] + spoilt[1] < kept[0] - kept[1], "what one step has destroyed, a fresh head can't bring back"
+f"{100 * (kept[0] - spoilt[0]):.0f} points"
+
+# %% [markdown]
+# In one step and at one rate the body is spoilt: even a fresh head finds less in its codes. Both parts of the recipe help,
+# and they help together: head first, *and* a tenth of the rate.
+#
+# The optimiser here is AdamW. Its steps have about the size of the rate, however small the gradient is. So a large rate
+# moves every weight by much even behind a good head. A random head makes it worse: its gradients mean nothing.
+#
+# ## 4. Discriminative rates
+#
+# Early stages find edges, which are good everywhere; late ones find what ImageNet needs. So the later the stage, the more
+# it should change. **Discriminative rates** (Howard & Ruder 2018): each stage learns at a fraction, `decay`, of the rate
+# of the next one. *Predict: the head and the last stage learn at 0.001, and decay is 0.5. What is the rate of the stem?*
+
+# %% tags=["item-34"]
+groups = backbones.parameter_groups(backbones.load(), head_rate=1e-3, body_rate=1e-3, decay=0.5)
+rates = {group["name"]: group["lr"] for group in groups}
+assert math.isclose(rates["stem"], 1e-3 * 0.5**8), "eight halvings between the last stage and the stem"
+{stage: f"{rate:.1e}" for stage, rate in rates.items()}
+
+# %% [markdown]
+# (`parameter_groups` does one thing more: norms and biases get no weight decay. There is nothing to gain from pulling a
+# scale of 1 towards 0.)
+#
+# We already have runs with these rates: the last arm of section 3. *Which stages have moved, and how far?*
+
+# %% tags=["item-34"]
+stages = list(moved["head first, body 1/10"][0])
+shares = {arm: [[run[stage] for stage in stages] for run in moved[arm]] for arm in list(arms)[2:]}
+title = "Discriminative rates: the last stages move freely, the first hardly"
+labels = {"xlabel": "stage", "ylabel": "|new - old| / |old|, weights"}
+figure = plots.curves(range(len(stages)), shares, title=title, log="y", **labels)
+figure.axes[0].set_xticks(range(len(stages)), stages)
+figure
+
+# %% tags=["item-34"]
+even, falling = (tuning.mean_spread([run["head"] / run["stem"] for run in moved[arm]]) for arm in list(arms)[3:])
+assert falling[0] - falling[1] > 20 * even[0], "the last stage moves far more than the stem"
+f"last stage / stem: {even[0]:.0f} with one rate for the body, {falling[0]:.0f} with discriminative rates"
+
+# %% tags=["item-34"]
+turned, worth = (over_seeds("head first, discriminative", key) for key in ("cosine", "fresh_head"))
+assert turned[0] - turned[1] > fast[0] + fast[1], "the same rate at the top, but the codes turn less"
+assert worth[0] > over_seeds("head first, one rate", "fresh_head")[0], "and stay more useful"
+{arm: "{:.2f} ± {:.2f}".format(*over_seeds(arm, "fresh_head")) for arm in list(arms)[2:]}
+
+# %% [markdown]
+# With discriminative rates the last stage may learn as fast as the head, and the body survives.
+#
+# ### Exercise 2 · parameter groups (3 points)
+# Write `rate_groups(net, head_rate, body_rate, decay)` for an `nn.Sequential` whose last part is the head. Return a list
+# of groups for an optimiser, in the order of the network: one dictionary `{"params": [...], "lr": rate}` for each part
+# that has parameters *that can learn*. The head gets `head_rate`; the last part with parameters before it gets
+# `body_rate`; each part with parameters before that `decay` times the rate of the next such part. A frozen part gives no
+# group, but counts for the rates.
+# Example: three linear layers with `rate_groups(net, 0.1, 0.01, 0.5)` have the rates 0.005, 0.01 and 0.1.
+
+
+# %% nbgrader={"grade": false, "grade_id": "rate_groups", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def rate_groups(net, head_rate, body_rate, decay):
+    """Groups [{"params": [parameters], "lr": rate}, ...] with discriminative rates, from the input to the head.
+
+    net: nn.Sequential, its last part is the head; parts without parameters (ReLU) have no group and no rate.
+    """
+    ### BEGIN SOLUTION
+    parts = [list(part.parameters()) for part in net if list(part.parameters())]
+    body = [body_rate * decay**i for i in range(len(parts) - 1)][::-1]
+    pairs = zip(parts, [*body, head_rate], strict=True)
+    groups = [{"params": [p for p in part if p.requires_grad], "lr": rate} for part, rate in pairs]
+    return [group for group in groups if group["params"]]
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "rate_groups_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+def rates_are(groups, wanted):
+    return groups and [round(group["lr"], 9) for group in groups] == wanted
+
+
+net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+relus = nn.Sequential(*[layer for i in (1, 2, 2) for layer in (nn.Linear(i, 2), nn.ReLU())], nn.Linear(2, 3))
+check = Check(rate_groups, points=3)
+hint = "From the input to the head: 0.005, 0.01, 0.1. The smallest rate belongs to the first layer."
+check.that("three layers: 0.005, 0.01, 0.1", lambda f: rates_are(f(net, 0.1, 0.01, 0.5), [0.005, 0.01, 0.1]), hint=hint)
+text = "each group holds weight and bias, the first one the first layer's"
+check.that(text, lambda f: (g := f(net, 1, 1, 1)) and len(g[1]["params"]) == 2 and g[0]["params"][1] is net[0].bias)
+### BEGIN HIDDEN TESTS
+check.that("a ReLU has no rate", lambda f: rates_are(f(relus, 1.0, 0.1, 0.1), [0.001, 0.01, 0.1, 1.0]))
+relus[2].requires_grad_(False)
+check.that("a frozen part has no group, but counts", lambda f: rates_are(f(relus, 1.0, 0.1, 0.1), [0.001, 0.1, 1.0]))
+### END HIDDEN TESTS
+check.score()
+
+# %% [markdown]
+# ## 5. Warm up, then cool down
+#
+# In its first steps an optimiser knows little of the size of the gradients. So rates start small, **warm up**, and then
+# fall, so that the weights come to rest. *One cycle* (Smith & Topin 2018) does both; it is the default of `training.fit`.
+# *Predict: do the ratios between the stages stay the same during the cycle?*
+
+# %% tags=["item-34"]
+chosen = ("block1", "block4", "logits")
+optimiser = torch.optim.AdamW([{"params": [nn.Parameter(torch.zeros(1))], "lr": rates[stage]} for stage in chosen])
+cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, [rates[stage] for stage in chosen], total_steps=100)
+
+# %% tags=["item-34"]
+rows = [cycle.get_last_lr()]
+while len(rows) < 100:
+    optimiser.step()
+    cycle.step()
+    rows.append(cycle.get_last_lr())
+
+# %% tags=["item-34"]
+series = dict(zip(chosen, torch.tensor(rows).T, strict=True))
+title = "All stages warm up and cool down together; their ratios stay"
+every = {name: values[::3] for name, values in series.items()}
+plots.curves(range(0, 100, 3), every, title=title, xlabel="step", ylabel="learning rate", log="y")
+
+# %% tags=["item-34"]
+ratio = series["logits"] / series["block1"]
+assert torch.allclose(ratio, ratio[:1], rtol=1e-3), "the ratio of two stages never changes"
+assert 20 < series["logits"].argmax() < 40, "the top is reached after about 30 % of the steps"
+ratio[0].item(), int(series["logits"].argmax())
+
+# %% [markdown]
+# ### Exercise 3 · a schedule (2 points)
+# Write `rate_at(step, steps, warm, highest)`: the rate at a step (0, 1, ... `steps` - 1). During the first `warm` steps it
+# rises in a straight line, so that step 0 has `highest / warm` and step `warm - 1` has `highest`. After that it falls
+# along half a cosine wave: `highest` · (1 + cos(π·t)) / 2, where t grows evenly from 0 at step `warm - 1` to 1 at the last
+# step. Example: `rate_at(0, 10, 4, 0.1)` is 0.025 and `rate_at(3, 10, 4, 0.1)` is 0.1.
+
+
+# %% nbgrader={"grade": false, "grade_id": "rate_at", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def rate_at(step, steps, warm, highest):
+    """The learning rate (a float) at a step: a linear warm-up of ``warm`` steps, then half a cosine down to 0."""
+    ### BEGIN SOLUTION
+    if step < warm:
+        return highest * (step + 1) / warm
+    t = (step - (warm - 1)) / (steps - 1 - (warm - 1))
+    return highest * (1 + math.cos(math.pi * t)) / 2
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "rate_at_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+check = Check(rate_at, points=2)
+check.equal(
+    0, 10, 4, 0.1, expected=0.025, slips={0.0: "step 0 has highest / warm already.", 0.1: "there is a warm-up."}
+)
+check.equal(3, 10, 4, 0.1, expected=0.1, slips={0.075: "step warm - 1 has the highest rate."})
+check.equal(
+    6, 10, 4, 0.1, expected=0.05, slips={0.04: "a cosine, not a straight line.", 0.0654508: "t is 0 at warm - 1."}
+)
+### BEGIN HIDDEN TESTS
+check.equal(9, 10, 4, 0.1, expected=0.0)
+check.equal(5, 11, 3, 2.0, expected=2.0 * (1 + math.cos(math.pi * 3 / 8)) / 2)
+check.equal(1, 11, 3, 2.0, expected=4 / 3)
+### END HIDDEN TESTS
+check.score()
+
+# %% [markdown]
+# ## 6. The BatchNorm trap
+#
+# BatchNorm subtracts a mean and divides by a standard deviation, channel by channel. *Which ones?*
+# - In **training mode**: those of the batch. On the way, it updates a **running** mean and a running variance.
+# - In **evaluation mode**: the running ones, gathered during training.
+#
+# The running statistics are *no parameters*: they get no gradient, and `requires_grad_(False)` doesn't touch them.
+# *Predict: we freeze every weight, call `train()`, and only show images to the network: no loss, no optimiser. Is it the
+# same network afterwards?*
+
+
+# %%
+@torch.no_grad()
+def only_look(network, images, passes=2, batch=16):
+    """Show the images in training mode. Nothing is learnt: there is no loss, no gradient, no optimiser."""
+    network.train()
+    for part in images.split(batch) * passes:
+        network(part.float().to(network.head.weight.device))
+    network.eval()
+
+
+# %%
+def trap(seed, keep_norms_still):
+    """A frozen network with a fitted head, after it has looked at its training images."""
+    network = tuning.starting_network(parts[seed][0], head_first=True, seed=seed)
+    network.keep_norms_still = keep_norms_still  # on by default: only here we want the trap
+    backbones.freeze(network)
+    only_look(network, parts[seed][0].images)
+    return network
+
+
+# %% tags=["item-35"]
+trapped = [trap(seed, keep_norms_still=False) for seed in parts]
+for network, before in zip(trapped, fitted, strict=True):
+    pairs = zip(network.parameters(), before.parameters(), strict=True)
+    assert all(torch.equal(new.cpu(), old.cpu()) for new, old in pairs), "not one weight has moved"
+
+# %% tags=["item-35"]
+damage["after looking"] = [tuning.damage(network, *parts[seed]) for seed, network in enumerate(trapped)]
+names = ("head fitted, body untouched", "after looking")
+[(f"before {old.accuracy:.1%}", f"after {new.accuracy:.1%}") for old, new in zip(*map(damage.get, names), strict=True)]
+
+# %% tags=["item-35"]
+before, after = (over_seeds(arm, "accuracy") for arm in names)
+assert before[0] - before[1] > after[0] + after[1], "the frozen network has become worse, far beyond the spread"
+f"{100 * (before[0] - after[0]):.0f} points lost"
+
+# %% tags=["item-35"]
+shifts = [tuning.moved_norms(network) for network in trapped]
+title = "Not one weight has changed,\nbut the running means have"
+options = {"xlabel": "BatchNorm layer, from the image on", "ylabel": "shift, standard deviations"}
+plots.curves(range(1, len(shifts[0]) + 1), {"running means": shifts}, title=title, **options)
+
+# %% [markdown]
+# (Every third layer stays where it was. Its input comes straight from another BatchNorm, and that one brings each batch
+# to the same mean.)
+#
+# That is the trap. The head was fitted to codes made with the *old* statistics; then these slid away under it. It works
+# silently: the training loss looks fine, since training mode uses the batch's own statistics.
+#
+# *Is it only that the head no longer fits?* Give the moved codes a fresh head:
+
+# %% tags=["item-35"]
+old, new = (over_seeds(arm, "fresh_head") for arm in names)
+assert after[0] < new[0] < old[0] - old[1], "a fresh head repairs a part of it"
+"body untouched {:.2f} ± {:.2f}; ".format(*old) + "after looking, fresh head {:.2f} ± {:.2f}".format(*new)
+
+# %% [markdown]
+# A fresh head repairs a part. The rest is lost: statistics from a few small batches are poor estimates, and the errors of
+# many layers add up.
+#
+# **The way out**: keep a frozen BatchNorm in evaluation mode, also while the rest trains. Our `Backbone.train()` does so
+# (`keep_norms_still`, on by default). In plain PyTorch, call `layer.eval()` on these layers after each `model.train()`.
+
+# %% tags=["item-35"]
+still = trap(0, keep_norms_still=True)
+assert max(tuning.moved_norms(still)) == 0, "the running means stay where they were"
+accuracy = training.evaluate(still, parts[0][1]).accuracy
+assert accuracy == damage["head fitted, body untouched"][0].accuracy, "and the accuracy, too"
+accuracy
+
+# %% [markdown]
+# With few images and small batches it pays to keep *all* BatchNorm layers still while the other weights learn:
+# `backbones.freeze_norms`. Section 3 and the runs of section 1 do that.
+#
+# ### Exercise 4 · running statistics by hand (3 points)
+# Write `update(running_mean, running_var, batch, momentum=0.1)`. `batch` is (N, C, H, W); the running values are (C,).
+# Return the new (running_mean, running_var), and leave the given ones as they are. PyTorch's rule:
+# new = (1 - momentum) · old + momentum · batch's, channel by channel over N, H and W. The variance that goes *into the
+# running one* is the unbiased one (divided by the number of values minus 1).
+# Example: one channel, running mean 0 and variance 1, the batch's values 1, 3: the mean becomes 0.2, the variance 1.1.
+
+
+# %% nbgrader={"grade": false, "grade_id": "update", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def update(running_mean, running_var, batch, momentum=0.1):
+    """One BatchNorm update. batch: (N, C, H, W); returns (mean, variance), each (C,)."""
+    ### BEGIN SOLUTION
+    mean, var = batch.mean((0, 2, 3)), batch.var((0, 2, 3), correction=1)
+    return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * var
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "update_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+check = Check(update, points=3)
+two_values = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+example = [torch.zeros(1), torch.ones(1), two_values]
+slips = [
+    (([0.2], [1.0]), "the unbiased variance: divide by n - 1."),
+    (([1.8], [1.9]), "momentum weighs the *new* value."),
+]
+check.equal(*example, expected=([0.2], [1.1]), slips=slips, show="0, 1, values 1 and 3")
+before = torch.zeros(1), torch.ones(1)
+text = "the given tensors are not changed"
+check.that(text, lambda f: len(f(*before, two_values)) == 2 and before[0].item() == 0 and before[1].item() == 1)
+torch.manual_seed(0)
+cases = [(3, 0.1)]
+### BEGIN HIDDEN TESTS
+cases += [(2, 0.01), (5, 1.0)]
+### END HIDDEN TESTS
+for channels, momentum in cases:
+    layer, batch = nn.BatchNorm2d(channels, momentum=momentum), torch.randn(4, channels, 2, 3) * 5 + 2
+    old = layer.running_mean.add_(1).clone(), layer.running_var.mul_(2).clone()
+    layer(batch)
+    expected = [layer.running_mean, layer.running_var]
+    check.equal(*old, batch, momentum, expected=expected, show=f"mean, var, batch of {channels} channels, {momentum}")
+check.score()
+
+# %% [markdown]
+# ## 7. Little data: three methods
+#
+# A well-known exercise (cats against dogs): 2,000 images to learn from, 1,000 a class, and 800 to test, 400 a class.
+# The lecture's results:
+# - a small ConvNet from scratch, with augmentation: 0.79-0.81;
+# - "bottleneck features" (codes of VGG16), no augmentation: 0.90-0.91;
+# - the last block of VGG16 fine-tuned: 0.94.
+#
+# Solar cells have two classes, too. Of the 2,624 cells 821 are defective, so 1,000 a class can't be had. We hold out 200
+# a class to test and can learn from 600 a class; the quick budget takes 150. *Predict the three accuracies.*
+
+
+# %% tags=["item-37"]
+def small_convnet(channels, classes):
+    """Three convolutions, two fully connected layers. The first BatchNorm only brings pixels to the size of 1."""
+    layers = [nn.BatchNorm2d(channels, affine=False)]
+    for before, after in ((channels, 32), (32, 32), (32, 64)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+    layers += [nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(64 * 36, 64), nn.ReLU(), nn.Dropout(0.5)]
+    return nn.Sequential(*layers, nn.Linear(64, classes))
+
+
+# %% tags=["item-37"]
+def from_scratch(name, per_class, seed):
+    """Test accuracy of the small ConvNet."""
+    train, test = tuning.few_images(*sets[name], per_class, seed)
+    torch.manual_seed(seed)
+    model = small_convnet(train.images.shape[1], len(train.classes))
+    options = {"epochs": 15 if QUICK else 60, "rate": 2e-3, "batch": 32, "seed": seed, "progress": False}
+    training.fit(model, train, augment=transfer.default_augment(train), **options)
+    return training.evaluate(model, test).accuracy
+
+
+# %% tags=["item-37"]
+LAST_BLOCKS = {"epochs": 0, "epochs_last": 4 if QUICK else 12, "last_from": "block6"}
+
+
+def protocol(name, per_class):
+    """Three methods -> accuracies over the seeds."""
+    return {
+        "small ConvNet from scratch": [from_scratch(name, per_class, seed) for seed in SEEDS],
+        "bottleneck features": [run.accuracy for run in runs(name, "extract", [per_class])],
+        "last blocks fine-tuned": [run.accuracy for run in runs(name, "fine_tune", [per_class], **LAST_BLOCKS)],
+    }
+
+
+# %% tags=["item-37"]
+little = {"solar-cells": protocol("solar-cells", MOST["solar-cells"])}
+{
+    name: {method: "{:.2f} ± {:.2f}".format(*tuning.mean_spread(v)) for method, v in little[name].items()}
+    for name in little
+}
+
+# %% [markdown]
+# The same on cats and dogs themselves: Oxford-IIIT Pet, photographs of both. It is a download of 800 MB, so the quick
+# budget takes it only when it is here already.
+
+# %% tags=["item-37"]
+if QUICK and not (machine.data_dir() / "oxford-iiit-pet").exists():
+    print("Cats and dogs are not here: the full budget (COURSE_BUDGET=full) fetches them.")
+else:
+    with contextlib.suppress(datasets.NotHere):
+        sets["pets"] = tuning.prepare("pets", size=SIZE, tested=TESTED["pets"])
+        little["pets"] = protocol("pets", 150 if QUICK else 1000)
+
+# %% tags=["item-37"]
+rows = {"lecture: small ConvNet": [0.80], "lecture: bottleneck": [0.905], "lecture: last block": [0.94]}
+rows |= {f"{name}: {method}": values for name, found in little.items() for method, values in found.items()}
+means, spreads = zip(*map(tuning.mean_spread, rows.values()), strict=True)
+title = "Codes beat a small ConvNet:\non the lecture's cats and dogs, and on solar cells"
+plots.bars(list(rows), means, spreads, title=title, colours=["sky"] * 3 + ["blue"] * 6, lowest=40)
+
+# %% tags=["item-37"]
+for name, found in little.items():
+    assert max(found["small ConvNet from scratch"]) < min(found["bottleneck features"]), f"{name}: codes win, each time"
+{
+    name: round(sum(f["last blocks fine-tuned"]) / len(SEEDS) - sum(f["bottleneck features"]) / len(SEEDS), 3)
+    for name, f in little.items()
+}
+
+# %% [markdown]
+# The order of the first two is the lecture's: codes of a pretrained network beat a small network of one's own, even on
+# pictures that ImageNet has never shown. The third step, from codes to fine-tuned blocks, needs larger images and more
+# steps than the quick budget has.
+#
+# ## 8. The decision table
+#
+# Four cases: little or a lot of data, similar to ImageNet or very different. The lecture says:
+#
+# | | similar | very different |
+# |---|---|---|
+# | **little data** | a linear classifier on the top codes | trouble; a linear classifier on codes of an *earlier* stage |
+# | **a lot of data** | fine-tune a few layers, or all | fine-tune more layers, or all |
+#
+# *Is it so here? Write your guess for each case before you go on.* One method is still missing: a linear classifier on
+# the codes of an earlier stage. We take block5.
+
+
+# %% tags=["item-33", "item-36"]
+def linear_on_earlier(name, per_class, stage="block5"):
+    """Test accuracies, over seeds, of a linear classifier on the codes of an earlier stage."""
+    images, split = sets[name]
+    values, found = codes.extract(backbones.load(), images, stage, progress=False), []
+    for seed in SEEDS:
+        train = split.train[datasets.few_shot(images.labels[split.train], per_class, seed)]
+        found.append(
+            linear.fit(values[train], images.labels[train]).accuracy(values[split.test], images.labels[split.test])
+        )
+    return found
+
+
+# %% tags=["item-36"]
+def case(name, number):
+    """Four methods, from the cheapest to the dearest -> accuracies over the seeds."""
+    return {
+        "linear, top codes": [run.accuracy for run in runs(name, "extract", [number])],
+        "linear, earlier stage": linear_on_earlier(name, number),
+        "fine-tune a few": [run.accuracy for run in runs(name, "fine_tune", [number], **LAST_BLOCKS)],
+        "fine-tune all": [run.accuracy for run in runs(name, "fine_tune", [number])],
+    }
+
+
+# %% tags=["item-36"]
+kinds = {"15-scene": "similar: 15-Scene", "solar-cells": "very different: solar cells"}
+measured = {}
+for amount, number in (("little", LEAST), ("a lot", MOST)):
+    for name in results:
+        measured[amount, kinds[name]] = case(name, number[name])
+
+# %% tags=["item-36"]
+tuning.decision_table(measured, title="The decision table, measured: the best mean of each case is red")
+
+
+# %% tags=["item-36"]
+def best(case, methods):
+    """The highest mean of some methods."""
+    return max(tuning.mean_spread(measured[case][method])[0] for method in methods)
+
+
+# %% tags=["item-36"]
+linear_ones, tuned = ("linear, top codes", "linear, earlier stage"), ("fine-tune a few", "fine-tune all")
+for name in results:
+    where = ("little", kinds[name])
+    assert best(where, linear_ones) > best(where, tuned), f"{name}, little data: a linear classifier is the best"
+assert best(("little", kinds["solar-cells"]), linear_ones[1:]) > best(("little", kinds["solar-cells"]), linear_ones[:1])
+
+# %% [markdown]
+# What our table says, and what it doesn't:
+# - **Little data**: a linear classifier wins, whatever the images. On the solar cells the earlier stage is better than the
+#   top, as the lecture says. In the quick budget it is better for the scenes, too: at 64 pixels even a photograph is not
+#   what ImageNet's top layers were trained on.
+# - **A lot of data**: the methods come near to each other, and fine-tuning gains most from little to a lot. Where bars are
+#   within each other's spread, the table doesn't decide.
+#
+# ### Exercise 5 · the table as a rule (2 points)
+# Write the *textbook's* table as a function `advise(per_class, similar, enough=50)`. `per_class` is the number of images
+# a class; fewer than `enough` count as little data. `similar` is `True` or `False`. Return one of
+# `"linear on top codes"`, `"linear on an earlier stage"`, `"fine-tune a few layers or all"`, `"fine-tune all"`. Take the
+# last one for a lot of very different data.
+# Example: `advise(10, similar=True)` is `"linear on top codes"`.
+
+
+# %% nbgrader={"grade": false, "grade_id": "advise", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def advise(per_class, similar, enough=50):
+    """The textbook's advice (a string) for so many images a class, similar to ImageNet or not."""
+    ### BEGIN SOLUTION
+    if per_class < enough:
+        return "linear on top codes" if similar else "linear on an earlier stage"
+    return "fine-tune a few layers or all" if similar else "fine-tune all"
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "advise_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+check = Check(advise, points=2)
+check.equal(10, similar=True, expected="linear on top codes")
+check.equal(
+    10,
+    similar=False,
+    expected="linear on an earlier stage",
+    slips={"linear on top codes": "the top knows ImageNet only."},
+)
+check.equal(400, similar=True, expected="fine-tune a few layers or all")
+### BEGIN HIDDEN TESTS
+check.equal(400, similar=False, expected="fine-tune all")
+check.equal(50, similar=True, expected="fine-tune a few layers or all")
+check.equal(49, similar=False, expected="linear on an earlier stage")
+check.equal(60, similar=False, enough=100, expected="linear on an earlier stage")
+### END HIDDEN TESTS
+check.score()
+
+# %% [markdown]
+# ### Exercise 6 · the rule that looks at the numbers (3 points)
+# The dearer method should win *clearly*, or why pay for it? Write `cheapest_good(row)`: `row` is a list of
+# `(method, mean, spread)`, from the cheapest method to the dearest. Find the one with the highest mean. Return the name of
+# the *cheapest* method whose mean is at least that highest mean minus *its* (the best one's) spread.
+# Example: for `[("linear", 0.91, 0.02), ("few", 0.90, 0.01), ("all", 0.92, 0.015)]` the limit is 0.92 - 0.015 = 0.905, and
+# the answer is `"linear"`.
+
+
+# %% nbgrader={"grade": false, "grade_id": "cheapest_good", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def cheapest_good(row):
+    """The first method of row [(method, mean, spread), ...] whose mean is within the best one's spread of the best."""
+    ### BEGIN SOLUTION
+    _, best, spread = max(row, key=lambda entry: entry[1])
+    return next(method for method, mean, _ in row if mean >= best - spread)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "cheapest_good_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+check = Check(cheapest_good, points=3)
+row = [("linear", 0.91, 0.02), ("few", 0.90, 0.01), ("all", 0.92, 0.015)]
+check.equal(row, expected="linear", slips={"all": "is a cheaper one within the spread?"}, show="the example")
+row = [("linear", 0.80, 0.02), ("few", 0.89, 0.01), ("all", 0.90, 0.02)]
+check.equal(row, expected="few", slips={"linear": "0.80 is below the limit of 0.88."}, show="0.80, 0.89, 0.90 ± 0.02")
+### BEGIN HIDDEN TESTS
+check.equal(
+    [("a", 0.80, 0.15), ("b", 0.85, 0.01), ("c", 0.90, 0.02)], expected="c", show="only the best one's spread counts"
+)
+check.equal([("a", 0.85, 0.01), ("b", 0.90, 0.06), ("c", 0.70, 0.3)], expected="a", show="the best isn't the last")
+check.equal([("a", 0.87, 0.01), ("b", 0.90, 0.02)], expected="b", show="0.87, 0.90 ± 0.02")
+check.equal(
+    [("a", 0.40, 0.01), ("b", 0.90, 0.04), ("c", 0.87, 0.5)], expected="b", show="0.40, 0.90 ± 0.04, 0.87 ± 0.5"
+)
+### END HIDDEN TESTS
+check.score()
+
+# %% [markdown]
+# The same rule on our own table:
+
+
+# %% tags=["item-36"]
+def pick(found):
+    """The cheapest method within the best one's spread."""
+    pairs = {method: tuning.mean_spread(values) for method, values in found.items()}
+    best, spread = max(pairs.values())
+    return next(method for method, (mean, _) in pairs.items() if mean >= best - spread)
+
+
+{key: pick(found) for key, found in measured.items()}
+
+# %% [markdown]
+# ### Exercise 7 · in your own words (3 points)
+# A friend has 200 X-ray images, 100 a class. He loads a pretrained network, freezes all of its weights, gives it a new
+# head, calls `model.train()` and trains the head with batches of 4. On the training batches it works well; in evaluation
+# mode it is hardly better than guessing. Say in five to eight sentences what probably went wrong and why the training
+# loss doesn't show it, how to test your idea, and which of the methods of this lesson you would try first on such data,
+# and why.
+
+# %% [markdown] nbgrader={"grade": true, "grade_id": "explain_trap", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
+# ### BEGIN SOLUTION
+# The weights are frozen, but BatchNorm's running means and variances are no weights: in training mode every batch moves
+# them, and batches of 4 give poor estimates. The head is trained on codes that are normalised by each batch's own
+# statistics, while in evaluation mode the codes are made with the running ones, so the head meets other codes than those it
+# has learnt. The training loss is computed in training mode and can't show the difference. Test: compare running means
+# before and after, or evaluate the *training* images in evaluation mode; if that is bad as well, it isn't overfitting.
+# Way out: keep those layers in evaluation mode (`layer.eval()` after each `train()`), or extract the codes once. With 100
+# images a class of a very different kind I would first try a linear classifier on codes of the top and of an earlier
+# stage, as that has few weights to fit and can't destroy anything. Then I would fine-tune, head first with a small rate for the
+# body, and believe a gain only when it is larger than the spread over seeds.
+# ### END SOLUTION
+
+# %% [markdown]
+# ## What to remember
+# - With few images, take codes and a linear classifier. Fine-tuning needs images, steps, and a size that shows the thing.
+# - Head first; then the body with a tenth of the rate, or rates that fall from stage to stage.
+# - `requires_grad = False` doesn't freeze BatchNorm's statistics. Keep those layers in evaluation mode.
+# - A table of advice is a hypothesis. Measure it on your data, with seeds, and prefer the cheaper method within the spread.
+#
+# **Papers.** Yosinski et al. 2014, *How transferable are features in deep neural networks?* · Howard & Ruder 2018,
+# *Universal language model fine-tuning* (discriminative rates, section 3.2) · Smith & Topin 2018, *Super-convergence* ·
+# Ioffe & Szegedy 2015, *Batch normalization* · Kumar et al. 2022, *Fine-tuning can distort pretrained features* (head
+# first) · He, Girshick & Dollár 2019, *Rethinking ImageNet pre-training* · Deitsch et al. 2019 (the solar cells) ·
+# Lazebnik, Schmid & Ponce 2006 (15-Scene).

@@ -87,6 +87,7 @@ geometry = {
 }
 
 # %% tags=["item-27"]
+torch.manual_seed(0)
 colours = {
     "darker": v2f.adjust_brightness(cat, 0.5),
     "more contrast": v2f.adjust_contrast(cat, 2.0),
@@ -101,28 +102,31 @@ colours = {
 
 # %% tags=["item-27"]
 changed = geometry | colours
-cats = [lite0.categories.index(name) for name in ("tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat")]
+cats = [
+    backbones.imagenet_classes().index(name)
+    for name in ("tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat")
+]
 with torch.inference_mode():
     is_cat = lite0(torch.stack(list(changed.values()))).softmax(1)[:, cats].sum(1)
 is_cat = dict(zip(changed, is_cat.tolist(), strict=True))
 
 # %% tags=["item-27"]
-plots.images(
-    list(changed.values()),
-    [f"{name}\ncat: {p:.2f}" for name, p in is_cat.items()],
-    title="One photograph, changed: the probability of “cat” that Lite0 gives",
-    columns=5,
-    size=1.9,
-)
+titles = [f"{name}\ncat: {p:.2f}" for name, p in is_cat.items()]
+title = "Lite0 says “cat” to all of them, but noise and a lost part make it less sure"
+plots.images(list(changed.values()), titles, title=title, columns=5, size=1.9)
 
 # %% tags=["item-27"]
-assert is_cat["mirrored"] > 0.8 * is_cat["as it is"], "a mirrored cat is a cat"
-assert is_cat["upside down"] < is_cat["mirrored"], "upside-down cats were not in the training set"
-sorted(is_cat, key=is_cat.get)[:4]  # what disturbs it most
+most_disturbing = sorted(is_cat, key=is_cat.get)[:3]
+assert is_cat["mirrored"] > 0.9 * is_cat["as it is"], "a mirrored cat is a cat"
+assert min(is_cat.values()) > 0.5 and {"noise", "a part erased"} < set(most_disturbing), "what disturbs it most"
+most_disturbing
 
 # %% [markdown]
-# The network ignores what its training let it ignore. The mirrored cat costs nothing: ImageNet networks are trained
-# with flips. Each of these changes is fine *somewhere*. None is fine *everywhere*:
+# A large network, trained on 1.28 million images, ignores a lot: it takes even the negative for a cat. The mirrored cat
+# costs nothing: ImageNet networks are trained with flips. What disturbs it most destroys something, fur or mouth.
+#
+# *Is a change that doesn't disturb the network always a good augmentation?* No: the network was asked for **cats**. Each
+# of these changes is fine *somewhere*. None is fine *everywhere*:
 #
 # | task | fine | wrong |
 # |---|---|---|
@@ -248,14 +252,10 @@ drop = without - with_flips
 assert drop[[0, 1, 8]].mean() < drop[[2, 3, 4, 5, 6, 7, 9]].mean(), "what looks the same in a mirror suffers less"
 
 # %% tags=["item-27"]
-examples = [pool.images[pool.labels == digit][3, 0] for digit in range(10)]
-plots.images(
-    examples + [image.flip(-1) for image in examples],
-    [f"{digit}: recall {100 * -change:+.0f}" for digit, change in enumerate(drop)] + ["mirrored"] * 10,
-    title="0, 1 and 8 bear a mirror; the digits that turn into something else pay (recall in points)",
-    columns=10,
-    size=1.2,
-)
+examples = [pool.images[pool.labels == digit][5, 0] for digit in range(10)]
+titles = [f"{digit}: {-100 * change:+.0f} points" for digit, change in enumerate(drop)] + ["mirrored"] * 10
+title = "What training with flips does to the recall of each digit: 3 and 5 pay most"
+plots.images([*examples, *(image.flip(-1) for image in examples)], titles, title=title, columns=10, size=1.2)
 
 # %% [markdown]
 # ## 3. Light: an offset along the principal colours
@@ -292,7 +292,8 @@ draw = torch.Generator().manual_seed(1)
 four = cat.float().expand(5, -1, -1, -1)
 strong = PCALighting(lighting.values, lighting.directions, sigma=1.0)
 shown = torch.cat([lighting(four, draw), strong(four, draw)]).clamp(0, 255).byte()
-plots.images(list(shown), title="The light changes, the objects don't: σ = 0.1 above, σ = 1 below", columns=5, size=1.8)
+titles = ["σ = 0.1"] * 5 + ["σ = 1"] * 5
+plots.images(list(shown), titles, title="The light changes, the object doesn't", columns=5, size=1.8)
 
 # %% [markdown]
 # One trap. An eigenvalue is a *variance*: its unit is a squared pixel. *The paper's formula is used once on pixels in
@@ -362,15 +363,12 @@ shares
 # %% tags=["item-28"]
 photo = v2f.pil_to_tensor(datasets.photograph("coffee"))[None].float()  # (1, 3, 400, 600)
 photo = F.interpolate(photo, (256, 384), mode="bilinear", antialias=True)
-crops = ResNetCrop(low=256, high=480, crop=224)(photo.expand(10, -1, -1, -1), torch.Generator().manual_seed(3))
-assert crops.shape == (10, 3, 224, 224)
-plots.images(
-    [photo[0].byte(), *crops.byte()][:11],
-    ["the photograph"] + [""] * 10,
-    title="Ten training crops of one photograph: other scales, other places, mirrored or not",
-    columns=6,
-    size=1.5,
-)
+crops = ResNetCrop(low=256, high=480, crop=224)(photo.expand(11, -1, -1, -1), torch.Generator().manual_seed(3))
+assert crops.shape == (11, 3, 224, 224)
+
+# %% tags=["item-28"]
+title = "Training crops of one photograph: other scales, other places, mirrored or not"
+plots.images([photo[0].byte(), *crops.byte()], ["the photograph"], title=title, columns=6, size=1.5)
 
 # %% [markdown]
 # The cup is small or large, whole or cut. The network must know it by its parts.
@@ -396,11 +394,12 @@ different
 whole = v2f.pil_to_tensor(datasets.photograph("cat"))[None]  # uint8 (1, 3, 300, 451)
 ten = augmentation.ten_crops(whole, 224)
 assert torch.equal(ten, torch.stack(v2.TenCrop(224)(whole))), "as torchvision's TenCrop"
+
+# %% tags=["item-28"]
 with torch.inference_mode():
-    of_cat = lite0(ten[:, 0]).softmax(1)[:, cats].sum(1)
-plots.images(
-    list(ten[:, 0]), [f"cat: {p:.2f}" for p in of_cat], title="Ten crops of one photograph", columns=5, size=1.7
-)
+    of_cat = [f"cat: {p:.2f}" for p in lite0(ten[:, 0]).softmax(1)[:, cats].sum(1)]
+title = "Ten crops: four corners and the centre (above), and their mirror images"
+plots.images(list(ten[:, 0]), of_cat, title=title, columns=5, size=1.7)
 
 # %% [markdown]
 # Now all 50 views. *Which scale is best for a network that was trained at 224?*
@@ -476,15 +475,14 @@ curves = {name: torch.stack([rows for _, rows in runs]) for name, runs in (("pla
 # %% tags=["item-30"]
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
 titles = (
-    "Training loss:\naugmented images are harder",
-    "Test loss: without\naugmentation it turns up",
-    "Test accuracy, %",
+    "Augmented images are harder to learn",
+    "Without augmentation it turns up",
+    "With it, it rises longer, and higher",
 )
-for i, (axis, title) in enumerate(zip(axes, titles, strict=True)):
-    scale = 100 if i == 2 else 1
-    plots.curves(
-        epochs, {name: scale * c[:, :, i] for name, c in curves.items()}, title=title, xlabel="epoch", axis=axis
-    )
+labels = "training loss", "test loss", "test accuracy"
+for i, axis in enumerate(axes):
+    measured = {name: c[:, :, i] for name, c in curves.items()}
+    plots.curves(epochs, measured, title=titles[i], xlabel="epoch", ylabel=labels[i], axis=axis)
 figure
 
 # %% [markdown]
@@ -533,15 +531,9 @@ blended, blended_labels = v2.MixUp(num_classes=2)(pair, which)
 pasted, pasted_labels = v2.CutMix(num_classes=2)(pair, which)
 
 # %% tags=["item-29"]
-said = [
-    f"cat {cat_part:.2f}, coffee {cup:.2f}" for cat_part, cup in (*blended_labels.tolist(), *pasted_labels.tolist())
-]
-plots.images(
-    [*blended.byte(), *pasted.byte()],
-    said,
-    title="mixup (left two) and CutMix (right two): the label says how much of each is there",
-    size=2.2,
-)
+said = [f"cat {a:.2f}, coffee {b:.2f}" for a, b in torch.cat([blended_labels, pasted_labels]).tolist()]
+title = "mixup (left two) and CutMix (right two): the label says how much of each is there"
+plots.images([*blended.byte(), *pasted.byte()], said, title=title, size=2.2)
 
 # %% [markdown]
 # *Is the label honest?* For mixup, solve for the share of the pixels. For CutMix, count them:
@@ -602,7 +594,9 @@ policies = {"AutoAugment": v2.AutoAugment(), "RandAugment": v2.RandAugment()}
 policies |= {"TrivialAugment": v2.TrivialAugmentWide(), "AugMix": v2.AugMix(severity=5)}
 shown = [policy(cat) for policy in policies.values() for _ in range(5)]
 named = [name for name in policies for _ in range(5)]
-plots.images(shown, named, title="Five draws of each policy", columns=5, size=1.6)
+plots.images(
+    shown, named, title="Five draws of each policy: always another change, mostly still a cat", columns=5, size=1.6
+)
 
 # %% [markdown]
 # AugMix also has a loss of its own. Two augmented views and the original should get **the same prediction**. The
@@ -625,7 +619,7 @@ agree.item(), differ.item()
 # Write `consistency(p, q, r)`: three predictions, each (N, K), rows of **probabilities** (all above 0). Return the
 # Jensen-Shannon divergence, averaged over the N images, in nats (natural logarithm), as a tensor with one value.
 # $\mathrm{KL}(p \| m) = \sum_k p_k \log(p_k / m_k)$. Example: `[[0.5, 0.5]]`, `[[0.5, 0.5]]` and `[[0.8, 0.2]]`
-# give 0.0432.
+# give 0.0441.
 
 
 # %% nbgrader={"grade": false, "grade_id": "consistency", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -643,11 +637,8 @@ p, q, r = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.5, 0.5]]), torch.tensor([
 m = (p + q + r) / 3
 right = sum(F.kl_div(m.log(), view, reduction="batchmean") for view in (p, q, r)) / 3
 swapped = sum(F.kl_div(view.log(), m, reduction="batchmean") for view in (p, q, r)) / 3
-slips = [
-    (swapped, "KL(m||p) is not KL(p||m)."),
-    (3 * right, "a third of the sum."),
-    (right / 2, "sum over the classes."),
-]
+slips = [(swapped, "KL(m||p) is not KL(p||m)."), (3 * right, "a third of the sum.")]
+slips += [(right / 2, "sum over the classes.")]
 check.equal(p, q, r, expected=right, slips=slips, show="the example", rtol=1e-3)
 check.equal(q, q, q, expected=torch.tensor(0.0), show="three times the same", atol=1e-5)
 ### BEGIN HIDDEN TESTS
@@ -657,7 +648,7 @@ m = sum(views) / 3
 right = sum(F.kl_div(m.log(), view, reduction="batchmean") for view in views) / 3
 check.equal(*views, expected=right, show="four images, five classes", rtol=1e-3)
 check.equal(views[2], views[0], views[1], expected=right, show="the same in another order", rtol=1e-3)
-check.equal(*(view[:1].repeat(3, 1) for view in (p, q, r)), expected=torch.tensor(0.0432), show="3 rows", rtol=1e-2)
+check.equal(*(view[:1].repeat(3, 1) for view in (p, q, r)), expected=torch.tensor(0.0441), show="3 rows", rtol=1e-2)
 ### END HIDDEN TESTS
 check.score()
 
@@ -780,11 +771,7 @@ slips = [(torch.tensor([0.2, 0.9]), "forwards it must be hard: 0 or 1.")]
 check.equal(torch.tensor([0.2, 0.9]), expected=torch.tensor([0.0, 1]), slips=slips)
 given = torch.tensor([0.2, 0.9, 0.4])
 hint = "Add soft, and take away soft.detach(): the value stays, the gradient comes in."
-check.that(
-    "the gradient is that of soft",
-    lambda f: torch.allclose(gradient(f, given), torch.tensor([1.0, 2, 3])),
-    hint=hint,
-)
+check.that("the gradient is right", lambda f: torch.allclose(gradient(f, given), torch.tensor([1.0, 2, 3])), hint=hint)
 ### BEGIN HIDDEN TESTS
 check.equal(torch.tensor([[0.51, 0.49], [0.0, 1.0]]), expected=torch.tensor([[1.0, 0], [0, 1]]))
 ends = torch.tensor([0.01, 0.99, 0.6, 0.3])

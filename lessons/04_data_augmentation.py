@@ -242,14 +242,13 @@ assert (loss_by_flips > 0).all() and loss_by_flips.mean() > 2 * loss_by_flips.st
 f"flips cost {100 * loss_by_flips.mean():.1f} ± {100 * loss_by_flips.std():.1f} points"
 
 # %% [markdown]
-# Flips must make some digits look like others. *Which ones? Which digits suffer least?* Look at the recall of each:
+# Flips must make some digits look like others. *Which ones? Which digits suffer least?* Look at the **recall** of each:
+# how many of the digits of this kind are found.
 
 # %% tags=["item-27"]
-recall = [[training.evaluate(net, test).confusion for net, _ in runs] for runs in (plain, flipped)]
-recall = [torch.stack(tables).sum(0) for tables in recall]
-without, with_flips = (table.diag() / table.sum(1) for table in recall)
-drop = without - with_flips
-assert drop[[0, 1, 8]].mean() < drop[[2, 3, 4, 5, 6, 7, 9]].mean(), "what looks the same in a mirror suffers less"
+without, mirrored = (sum(training.evaluate(net, test).confusion for net, _ in runs) for runs in (plain, flipped))
+drop = without.diag() / without.sum(1) - mirrored.diag() / mirrored.sum(1)
+assert drop[[3, 5]].min() > drop[[0, 1, 2, 4, 6, 7, 8, 9]].max(), "3 and 5 pay most"
 
 # %% tags=["item-27"]
 examples = [pool.images[pool.labels == digit][5, 0] for digit in range(10)]
@@ -258,6 +257,19 @@ title = "What training with flips does to the recall of each digit: 3 and 5 pay 
 plots.images([*examples, *(image.flip(-1) for image in examples)], titles, title=title, columns=10, size=1.2)
 
 # %% [markdown]
+# A mirrored 5 is hardly a 3. So *why these two? For what are they taken?* The confusion tables know: how many more 3s
+# (and 5s), summed over the seeds, are taken for which digit?
+
+# %% tags=["item-27"]
+more = mirrored - without  # (true digit, predicted digit)
+taken_for = {digit: int(more[digit].argmax()) for digit in (3, 5)}
+assert taken_for == {3: 5, 5: 3}, "they are taken for each other"
+{f"{true}s taken for a {other}": int(more[true, other]) for true, other in taken_for.items()}
+
+# %% [markdown]
+# To tell a 3 from a 5, look at the upper half: is it open on the left or on the right? That is what a flip tells the
+# network to ignore. A 0 or a 1 is not told apart by its left and right, and so it suffers little.
+#
 # ## 3. Light: an offset along the principal colours
 #
 # Colour jitter has a simple form (random contrast and brightness) and a finer one, from AlexNet (Krizhevsky 2012). The
@@ -524,7 +536,7 @@ late.mean().item(), late_plain.mean().item()
 # rectangle of one into the other; the labels are mixed by area. torchvision has both, for batches.
 
 # %% tags=["item-29"]
-torch.manual_seed(2)
+torch.manual_seed(1)
 pair = torch.stack([v2f.pil_to_tensor(datasets.photograph(name).resize((160, 160))) for name in ("cat", "coffee")])
 pair, which = pair.float(), torch.tensor([0, 1])
 blended, blended_labels = v2.MixUp(num_classes=2)(pair, which)
@@ -653,8 +665,9 @@ check.equal(*(view[:1].repeat(3, 1) for view in (p, q, r)), expected=torch.tenso
 check.score()
 
 # %% [markdown]
-# What do they buy on our 20 digits a class? This loop is as plain as can be; only the loss differs. *Rank the five
-# before you run it.*
+# What do they buy on our 20 digits a class? This loop is as plain as can be; only the loss differs. The sixth in the
+# race are the turns and crops of section 5. *Rank the six before you run it.* (For speed, torchvision's transforms get a
+# whole batch, and draw one operation for all of its images.)
 
 
 # %% tags=["item-29"]
@@ -665,7 +678,7 @@ def learn_with(loss_of, seed):
     machine.seed_everything(seed)
     net = DigitNet().to(DEVICE)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-2)
-    for _ in range(EPOCHS):
+    for _ in range(2 * EPOCHS // 3):
         for rows in torch.randperm(len(few)).split(50):
             loss = loss_of(net, images[rows], labels[rows])
             optimiser.zero_grad()
@@ -700,27 +713,25 @@ def augmix_loss(net, images, labels):
 losses = {"nothing": lambda net, images, labels: F.cross_entropy(net(images), labels)}
 losses |= {"mixup": after(v2.MixUp(alpha=0.4, num_classes=10)), "CutMix": after(v2.CutMix(num_classes=10))}
 losses |= {"TrivialAugment": after(v2.TrivialAugmentWide()), "AugMix, consistency": augmix_loss}
+turns = torch.Generator(DEVICE).manual_seed(0)
+losses["turns and crops"] = after(lambda images: sensible(images.float(), turns))
 reached = {name: torch.tensor([learn_with(loss_of, seed) for seed in SEEDS]) for name, loss_of in losses.items()}
 
 # %% tags=["item-29"]
-values = list(reached.values())
-plots.bars(
-    list(reached),
-    [v.mean().item() for v in values],
-    [v.std().item() for v in values],
-    title="20 digits a class: consistency over AugMix views helps, plain mixup does not",
-    lowest=70,
-)
+means, spreads = ([f(v).item() for v in reached.values()] for f in (torch.mean, torch.std))
+title = "20 digits a class: no general method comes near the turns and crops"
+plots.bars(list(reached), means, spreads, title=title, lowest=70)
 
 # %% tags=["item-29"]
 gains = {name: (v - reached["nothing"]) for name, v in reached.items() if name != "nothing"}
-assert (gains["AugMix, consistency"] > 0).all(), "AugMix's consistency helps with every seed"
-assert gains["mixup"].mean() < gains["AugMix, consistency"].mean(), "mixup is not the best choice here"
+best_general = max(gain.mean() for name, gain in gains.items() if name != "turns and crops")
+assert gains["turns and crops"].mean() > best_general + 0.01, "what we know of digits is worth most"
+assert gains["mixup"].mean() < gains["AugMix, consistency"].mean(), "mixup is not the choice here"
 {name: f"{100 * g.mean():+.1f} ± {100 * g.std():.1f}" for name, g in gains.items()}
 
 # %% [markdown]
-# These are gains seed by seed, in points. None comes near the sensible turns and crops of section 5: **knowing the
-# task beats a strong general policy.** Mixed labels show their worth on large networks and long trainings, not here.
+# These are gains seed by seed, in points. No general method comes near the turns and crops: **knowing the task beats a
+# strong general policy.** mixup shows its worth on large networks and long trainings, not here.
 #
 # ## 7. An augmentation that learns
 #
@@ -815,10 +826,10 @@ def over_time(runs, name, which):
 
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
-titles = ("Digits: flip and negative are driven out", "Solar cells: the flip lives longer")
+titles = "Digits: flip and negative are driven out", "Solar cells: of the four, the flip survives"
 for axis, runs, title in zip(axes, (of_digits, of_cells), titles, strict=True):
     chances = {name: over_time(runs, name, 0)[:, 9::10] for name in ("flip", "rotate", "shift", "negative")}
-    plots.curves(range(10, 101, 10), chances, title=title, xlabel="step", axis=axis)
+    plots.curves(range(10, 101, 10), chances, title=title, xlabel="step of the search", axis=axis)
 axes[0].set_ylabel("probability")
 figure
 
@@ -826,7 +837,7 @@ figure
 flip_digits, flip_cells = over_time(of_digits, "flip", 0)[:, -1], over_time(of_cells, "flip", 0)[:, -1]
 negative = over_time(of_digits, "negative", 0)[:, -1]
 assert flip_digits.max() < 0.2 and negative.max() < 0.2, "from 0.5: no flips, no negatives of digits"
-assert flip_cells.mean() - flip_digits.mean() > 2 * max(flip_cells.std(), flip_digits.std()), "cells bear the flip"
+assert flip_cells.min() > 2 * flip_digits.max(), "cells bear the flip, with every seed"
 flip_digits, flip_cells
 
 # %% [markdown]
@@ -835,7 +846,7 @@ flip_digits, flip_cells
 # %% tags=["item-29"]
 turn, shift = over_time(of_digits, "rotate", 1)[:, -1], over_time(of_digits, "shift", 1)[:, -1]
 often = over_time(of_digits, "rotate", 0)[:, -1]
-assert (turn < 20).all() and (turn > 1).all() and (often > 0.15).all(), "small turns are kept"
+assert (turn < 20).all() and (turn > 1).all() and often.mean() > 0.2, "small turns are kept"
 assert (shift < 2.5).all(), "MNIST's digits were centred when it was made: the critic notices shifts"
 f"turns up to {turn.mean():.0f} ± {turn.std():.0f} degrees, shifts up to {shift.mean():.1f} ± {shift.std():.1f} pixels"
 
@@ -850,19 +861,19 @@ compared = {"no augmentation": plain, "policy at the start": started, "policy le
 compared["section 5, by hand"] = augmented
 
 # %% tags=["item-29"]
-values = [accuracies(runs) for runs in compared.values()]
+means, spreads = ([f(accuracies(runs)).item() for runs in compared.values()] for f in (torch.mean, torch.std))
+title = "Learning improves a bad policy; good knowledge of the task does more"
+plots.bars(list(compared), means, spreads, title=title, lowest=70)
+
+# %% tags=["item-29"]
 better = accuracies(learned) - accuracies(started)
-assert (better > 0).all() and better.mean() > better.std(), "learning the policy paid"
-plots.bars(
-    list(compared),
-    [v.mean().item() for v in values],
-    [v.std().item() for v in values],
-    title="Learning repairs a bad policy; it doesn't beat good knowledge of the task",
-    lowest=60,
-)
+assert better.mean() > 0, "on average over the seeds, learning the policy paid"
+assert accuracies(augmented).mean() > accuracies(learned).mean() + 0.02, "what a person knew was worth more"
+f"learning the policy: {100 * better.mean():+.1f} ± {100 * better.std():.1f} points"
 
 # %% [markdown]
-# Two things to know. The gradient through a hard toss is an approximation: trust the direction, not the last digit. And
+# The learned policy is no better than no augmentation at all, but better than where it started, though not with every
+# seed. Two things to know. The gradient through a hard toss is an approximation: trust the direction, not the last digit. And
 # the critic asks "does it look real?", not "does it help?". Unchanged images look real, too; so if you let it run on,
 # every probability shrinks. That is why the search is stopped early, and why the full method adds a classification
 # loss.
@@ -901,12 +912,14 @@ bought = {
 
 # %% tags=["item-31"]
 good = bought["augmented", "10 turned and cropped"]
-assert good.mean() > 0 and good.mean() > bought["plain", "10 turned and cropped"].mean(), "it pays after such training"
+untrained = bought["plain", "10 turned and cropped"]
+assert good.mean() > 0 > untrained.mean(), "it pays after such training; without it, it harms"
 for how in ("augmented", "plain"):
     assert (bought[how, "10, half of them mirrored"] < bought[how, "10 turned and cropped"]).all(), "flips: never here"
 
 # %% [markdown]
 # Averaging over views pays when the network was *trained* to understand such views: a little, for ten times the work.
+# The plain network has never seen a turned digit, and the views mislead it.
 # A wrong view at test time harms as it does in training.
 #
 # ## What to remember

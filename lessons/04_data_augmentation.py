@@ -112,18 +112,19 @@ is_cat = dict(zip(changed, is_cat.tolist(), strict=True))
 
 # %% tags=["item-27"]
 titles = [f"{name}\ncat: {p:.2f}" for name, p in is_cat.items()]
-title = "Lite0 says “cat” to all of them, but noise and a lost part make it less sure"
+title = "Lite0 says “cat” to all of them; noise makes it least sure"
 plots.images(list(changed.values()), titles, title=title, columns=5, size=1.9)
 
 # %% tags=["item-27"]
-most_disturbing = sorted(is_cat, key=is_cat.get)[:3]
+most_disturbing = sorted(is_cat, key=is_cat.get)[:2]
 assert is_cat["mirrored"] > 0.9 * is_cat["as it is"], "a mirrored cat is a cat"
-assert min(is_cat.values()) > 0.5 and {"noise", "a part erased"} < set(most_disturbing), "what disturbs it most"
+assert min(is_cat.values()) > 0.5 and set(most_disturbing) == {"noise", "another hue"}, "what disturbs it most"
 most_disturbing
 
 # %% [markdown]
 # A large network, trained on 1.28 million images, ignores a lot: it takes even the negative for a cat. The mirrored cat
-# costs nothing: ImageNet networks are trained with flips. What disturbs it most destroys something, fur or mouth.
+# costs next to nothing: ImageNet networks are trained with flips. What disturbs it most are noise, which hides the fine
+# pattern of the fur, and a colour that no cat has.
 #
 # *Is a change that doesn't disturb the network always a good augmentation?* No: the network was asked for **cats**. Each
 # of these changes is fine *somewhere*. None is fine *everywhere*:
@@ -252,7 +253,8 @@ assert drop[[3, 5]].min() > drop[[0, 1, 2, 4, 6, 7, 8, 9]].max(), "3 and 5 pay m
 
 # %% tags=["item-27"]
 examples = [pool.images[pool.labels == digit][5, 0] for digit in range(10)]
-titles = [f"{digit}: {-100 * change:+.0f} points" for digit, change in enumerate(drop)] + ["mirrored"] * 10
+titles = [f"{digit}: {round(-100 * change):+d} points" for digit, change in enumerate(drop.tolist())]
+titles += ["mirrored"] * 10
 title = "What training with flips does to the recall of each digit: 3 and 5 pay most"
 plots.images([*examples, *(image.flip(-1) for image in examples)], titles, title=title, columns=10, size=1.2)
 
@@ -421,6 +423,7 @@ scales = (224, 256, 384, 480, 640)
 with torch.inference_mode():
     views = augmentation.multi_scale_crops(whole, scales, crop=224)
     by_scale = torch.stack([lite0(ten[:, 0]).softmax(1)[:, cats].sum(1) for ten in views])  # (5 scales, 10 crops)
+assert by_scale[-1].mean() < by_scale[:3].mean(), "640 is too large for a network trained at 224"
 dict(zip(scales, by_scale.mean(1).tolist(), strict=True)), by_scale.mean().item()
 
 # %% [markdown]
@@ -726,12 +729,12 @@ plots.bars(list(reached), means, spreads, title=title, lowest=70)
 gains = {name: (v - reached["nothing"]) for name, v in reached.items() if name != "nothing"}
 best_general = max(gain.mean() for name, gain in gains.items() if name != "turns and crops")
 assert gains["turns and crops"].mean() > best_general + 0.01, "what we know of digits is worth most"
-assert gains["mixup"].mean() < gains["AugMix, consistency"].mean(), "mixup is not the choice here"
 {name: f"{100 * g.mean():+.1f} ± {100 * g.std():.1f}" for name, g in gains.items()}
 
 # %% [markdown]
 # These are gains seed by seed, in points. No general method comes near the turns and crops: **knowing the task beats a
-# strong general policy.** mixup shows its worth on large networks and long trainings, not here.
+# strong general policy.** Among the general ones the spread over the seeds is as large as the differences: three seeds
+# can't rank them. They were made for large networks and long trainings, where they show their worth.
 #
 # ## 7. An augmentation that learns
 #
@@ -868,12 +871,13 @@ plots.bars(list(compared), means, spreads, title=title, lowest=70)
 # %% tags=["item-29"]
 better = accuracies(learned) - accuracies(started)
 assert better.mean() > 0, "on average over the seeds, learning the policy paid"
+assert abs(accuracies(learned) - accuracies(plain)).mean() < 0.03, "about as good as no augmentation"
 assert accuracies(augmented).mean() > accuracies(learned).mean() + 0.02, "what a person knew was worth more"
 f"learning the policy: {100 * better.mean():+.1f} ± {100 * better.std():.1f} points"
 
 # %% [markdown]
-# The learned policy is no better than no augmentation at all, but better than where it started, though not with every
-# seed. Two things to know. The gradient through a hard toss is an approximation: trust the direction, not the last digit. And
+# The learned policy is better than where it started (on average: not always with every seed), but only about as good as
+# no augmentation at all. Two things to know. The gradient through a hard toss is an approximation: trust the direction, not the last digit. And
 # the critic asks "does it look real?", not "does it help?". Unchanged images look real, too; so if you let it run on,
 # every probability shrinks. That is why the search is stopped early, and why the full method adds a classification
 # loss.

@@ -16,7 +16,7 @@
 # - measure the effect on overfitting, and what averaging over views at test time buys.
 #
 # **You need** lesson 3 (learning curves) and a little probability. No data has to be downloaded.
-# **Time:** about one minute of computing on two CPU cores; reading and exercises take two to three hours.
+# **Time:** about a minute and a half of computing on two CPU cores; reading and exercises take two to three hours.
 #
 # *Predict* before you run a cell. Nothing later depends on your answers to the exercises.
 
@@ -627,7 +627,7 @@ sure = 100 * torch.eye(3)
 agree = augmentation.jensen_shannon(sure[:1], sure[:1], sure[:1])
 differ = augmentation.jensen_shannon(sure[:1], sure[1:2], sure[2:])  # three sure, different predictions
 assert agree.abs() < 1e-6 and torch.isclose(differ, torch.tensor(3.0).log(), atol=1e-4), "from 0 to log 3"
-agree.item(), differ.item()
+round(agree.abs().item(), 4), round(differ.item(), 4)
 
 # %% [markdown]
 # ### Exercise 6 · the consistency loss (3 points)

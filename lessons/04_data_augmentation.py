@@ -16,7 +16,7 @@
 # - measure the effect on overfitting, and what averaging over views at test time buys.
 #
 # **You need** lesson 3 (learning curves) and a little probability. No data has to be downloaded.
-# **Time:** about one minute of computing on two CPU cores; reading and exercises take two to three hours.
+# **Time:** about a minute and a half of computing on two CPU cores; reading and exercises take two to three hours.
 #
 # *Predict* before you run a cell. Nothing later depends on your answers to the exercises.
 
@@ -87,6 +87,7 @@ geometry = {
 }
 
 # %% tags=["item-27"]
+torch.manual_seed(0)
 colours = {
     "darker": v2f.adjust_brightness(cat, 0.5),
     "more contrast": v2f.adjust_contrast(cat, 2.0),
@@ -101,28 +102,32 @@ colours = {
 
 # %% tags=["item-27"]
 changed = geometry | colours
-cats = [lite0.categories.index(name) for name in ("tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat")]
+cats = [
+    backbones.imagenet_classes().index(name)
+    for name in ("tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat")
+]
 with torch.inference_mode():
     is_cat = lite0(torch.stack(list(changed.values()))).softmax(1)[:, cats].sum(1)
 is_cat = dict(zip(changed, is_cat.tolist(), strict=True))
 
 # %% tags=["item-27"]
-plots.images(
-    list(changed.values()),
-    [f"{name}\ncat: {p:.2f}" for name, p in is_cat.items()],
-    title="One photograph, changed: the probability of “cat” that Lite0 gives",
-    columns=5,
-    size=1.9,
-)
+titles = [f"{name}\ncat: {p:.2f}" for name, p in is_cat.items()]
+title = "Lite0 says “cat” to all of them; noise makes it least sure"
+plots.images(list(changed.values()), titles, title=title, columns=5, size=1.9)
 
 # %% tags=["item-27"]
-assert is_cat["mirrored"] > 0.8 * is_cat["as it is"], "a mirrored cat is a cat"
-assert is_cat["upside down"] < is_cat["mirrored"], "upside-down cats were not in the training set"
-sorted(is_cat, key=is_cat.get)[:4]  # what disturbs it most
+most_disturbing = sorted(is_cat, key=is_cat.get)[:2]
+assert is_cat["mirrored"] > 0.9 * is_cat["as it is"], "a mirrored cat is a cat"
+assert min(is_cat.values()) > 0.5 and set(most_disturbing) == {"noise", "another hue"}, "what disturbs it most"
+most_disturbing
 
 # %% [markdown]
-# The network ignores what its training let it ignore. The mirrored cat costs nothing: ImageNet networks are trained
-# with flips. Each of these changes is fine *somewhere*. None is fine *everywhere*:
+# A large network, trained on 1.28 million images, ignores a lot: it takes even the negative for a cat. The mirrored cat
+# costs next to nothing: ImageNet networks are trained with flips. What disturbs it most are noise, which hides the fine
+# pattern of the fur, and a colour that no cat has.
+#
+# *Is a change that doesn't disturb the network always a good augmentation?* No: the network was asked for **cats**. Each
+# of these changes is fine *somewhere*. None is fine *everywhere*:
 #
 # | task | fine | wrong |
 # |---|---|---|
@@ -238,26 +243,35 @@ assert (loss_by_flips > 0).all() and loss_by_flips.mean() > 2 * loss_by_flips.st
 f"flips cost {100 * loss_by_flips.mean():.1f} ± {100 * loss_by_flips.std():.1f} points"
 
 # %% [markdown]
-# Flips must make some digits look like others. *Which ones? Which digits suffer least?* Look at the recall of each:
+# Flips must make some digits look like others. *Which ones? Which digits suffer least?* Look at the **recall** of each:
+# how many of the digits of this kind are found.
 
 # %% tags=["item-27"]
-recall = [[training.evaluate(net, test).confusion for net, _ in runs] for runs in (plain, flipped)]
-recall = [torch.stack(tables).sum(0) for tables in recall]
-without, with_flips = (table.diag() / table.sum(1) for table in recall)
-drop = without - with_flips
-assert drop[[0, 1, 8]].mean() < drop[[2, 3, 4, 5, 6, 7, 9]].mean(), "what looks the same in a mirror suffers less"
+without, mirrored = (sum(training.evaluate(net, test).confusion for net, _ in runs) for runs in (plain, flipped))
+drop = without.diag() / without.sum(1) - mirrored.diag() / mirrored.sum(1)
+assert drop[[3, 5]].min() > drop[[0, 1, 2, 4, 6, 7, 8, 9]].max(), "3 and 5 pay most"
 
 # %% tags=["item-27"]
-examples = [pool.images[pool.labels == digit][3, 0] for digit in range(10)]
-plots.images(
-    examples + [image.flip(-1) for image in examples],
-    [f"{digit}: recall {100 * -change:+.0f}" for digit, change in enumerate(drop)] + ["mirrored"] * 10,
-    title="0, 1 and 8 bear a mirror; the digits that turn into something else pay (recall in points)",
-    columns=10,
-    size=1.2,
-)
+examples = [pool.images[pool.labels == digit][5, 0] for digit in range(10)]
+titles = [f"{digit}: {round(-100 * change):+d} points" for digit, change in enumerate(drop.tolist())]
+titles += ["mirrored"] * 10
+title = "What training with flips does to the recall of each digit: 3 and 5 pay most"
+plots.images([*examples, *(image.flip(-1) for image in examples)], titles, title=title, columns=10, size=1.2)
 
 # %% [markdown]
+# A mirrored 5 is hardly a 3. So *why these two? For what are they taken?* The confusion tables know: how many more 3s
+# (and 5s), summed over the seeds, are taken for which digit?
+
+# %% tags=["item-27"]
+more = mirrored - without  # (true digit, predicted digit)
+taken_for = {digit: int(more[digit].argmax()) for digit in (3, 5)}
+assert taken_for == {3: 5, 5: 3}, "they are taken for each other"
+{f"{true}s taken for a {other}": int(more[true, other]) for true, other in taken_for.items()}
+
+# %% [markdown]
+# To tell a 3 from a 5, look at the upper half: is it open on the left or on the right? That is what a flip tells the
+# network to ignore. A 0 or a 1 is not told apart by its left and right, and so it suffers little.
+#
 # ## 3. Light: an offset along the principal colours
 #
 # Colour jitter has a simple form (random contrast and brightness) and a finer one, from AlexNet (Krizhevsky 2012). The
@@ -292,7 +306,8 @@ draw = torch.Generator().manual_seed(1)
 four = cat.float().expand(5, -1, -1, -1)
 strong = PCALighting(lighting.values, lighting.directions, sigma=1.0)
 shown = torch.cat([lighting(four, draw), strong(four, draw)]).clamp(0, 255).byte()
-plots.images(list(shown), title="The light changes, the objects don't: σ = 0.1 above, σ = 1 below", columns=5, size=1.8)
+titles = ["σ = 0.1"] * 5 + ["σ = 1"] * 5
+plots.images(list(shown), titles, title="The light changes, the object doesn't", columns=5, size=1.8)
 
 # %% [markdown]
 # One trap. An eigenvalue is a *variance*: its unit is a squared pixel. *The paper's formula is used once on pixels in
@@ -362,15 +377,12 @@ shares
 # %% tags=["item-28"]
 photo = v2f.pil_to_tensor(datasets.photograph("coffee"))[None].float()  # (1, 3, 400, 600)
 photo = F.interpolate(photo, (256, 384), mode="bilinear", antialias=True)
-crops = ResNetCrop(low=256, high=480, crop=224)(photo.expand(10, -1, -1, -1), torch.Generator().manual_seed(3))
-assert crops.shape == (10, 3, 224, 224)
-plots.images(
-    [photo[0].byte(), *crops.byte()][:11],
-    ["the photograph"] + [""] * 10,
-    title="Ten training crops of one photograph: other scales, other places, mirrored or not",
-    columns=6,
-    size=1.5,
-)
+crops = ResNetCrop(low=256, high=480, crop=224)(photo.expand(11, -1, -1, -1), torch.Generator().manual_seed(3))
+assert crops.shape == (11, 3, 224, 224)
+
+# %% tags=["item-28"]
+title = "Training crops of one photograph: other scales, other places, mirrored or not"
+plots.images([photo[0].byte(), *crops.byte()], ["the photograph"], title=title, columns=6, size=1.5)
 
 # %% [markdown]
 # The cup is small or large, whole or cut. The network must know it by its parts.
@@ -396,11 +408,12 @@ different
 whole = v2f.pil_to_tensor(datasets.photograph("cat"))[None]  # uint8 (1, 3, 300, 451)
 ten = augmentation.ten_crops(whole, 224)
 assert torch.equal(ten, torch.stack(v2.TenCrop(224)(whole))), "as torchvision's TenCrop"
+
+# %% tags=["item-28"]
 with torch.inference_mode():
-    of_cat = lite0(ten[:, 0]).softmax(1)[:, cats].sum(1)
-plots.images(
-    list(ten[:, 0]), [f"cat: {p:.2f}" for p in of_cat], title="Ten crops of one photograph", columns=5, size=1.7
-)
+    of_cat = [f"cat: {p:.2f}" for p in lite0(ten[:, 0]).softmax(1)[:, cats].sum(1)]
+title = "Ten crops: four corners and the centre (above), and their mirror images"
+plots.images(list(ten[:, 0]), of_cat, title=title, columns=5, size=1.7)
 
 # %% [markdown]
 # Now all 50 views. *Which scale is best for a network that was trained at 224?*
@@ -410,6 +423,7 @@ scales = (224, 256, 384, 480, 640)
 with torch.inference_mode():
     views = augmentation.multi_scale_crops(whole, scales, crop=224)
     by_scale = torch.stack([lite0(ten[:, 0]).softmax(1)[:, cats].sum(1) for ten in views])  # (5 scales, 10 crops)
+assert by_scale[-1].mean() < by_scale[:3].mean(), "640 is too large for a network trained at 224"
 dict(zip(scales, by_scale.mean(1).tolist(), strict=True)), by_scale.mean().item()
 
 # %% [markdown]
@@ -476,15 +490,14 @@ curves = {name: torch.stack([rows for _, rows in runs]) for name, runs in (("pla
 # %% tags=["item-30"]
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
 titles = (
-    "Training loss:\naugmented images are harder",
-    "Test loss: without\naugmentation it turns up",
-    "Test accuracy, %",
+    "Augmented images are harder to learn",
+    "Without augmentation it turns up",
+    "With it, it rises longer, and higher",
 )
-for i, (axis, title) in enumerate(zip(axes, titles, strict=True)):
-    scale = 100 if i == 2 else 1
-    plots.curves(
-        epochs, {name: scale * c[:, :, i] for name, c in curves.items()}, title=title, xlabel="epoch", axis=axis
-    )
+labels = "training loss", "test loss", "test accuracy"
+for i, axis in enumerate(axes):
+    measured = {name: c[:, :, i] for name, c in curves.items()}
+    plots.curves(epochs, measured, title=titles[i], xlabel="epoch", ylabel=labels[i], axis=axis)
 figure
 
 # %% [markdown]
@@ -526,22 +539,16 @@ late.mean().item(), late_plain.mean().item()
 # rectangle of one into the other; the labels are mixed by area. torchvision has both, for batches.
 
 # %% tags=["item-29"]
-torch.manual_seed(2)
+torch.manual_seed(1)
 pair = torch.stack([v2f.pil_to_tensor(datasets.photograph(name).resize((160, 160))) for name in ("cat", "coffee")])
 pair, which = pair.float(), torch.tensor([0, 1])
 blended, blended_labels = v2.MixUp(num_classes=2)(pair, which)
 pasted, pasted_labels = v2.CutMix(num_classes=2)(pair, which)
 
 # %% tags=["item-29"]
-said = [
-    f"cat {cat_part:.2f}, coffee {cup:.2f}" for cat_part, cup in (*blended_labels.tolist(), *pasted_labels.tolist())
-]
-plots.images(
-    [*blended.byte(), *pasted.byte()],
-    said,
-    title="mixup (left two) and CutMix (right two): the label says how much of each is there",
-    size=2.2,
-)
+said = [f"cat {a:.2f}, coffee {b:.2f}" for a, b in torch.cat([blended_labels, pasted_labels]).tolist()]
+title = "mixup (left two) and CutMix (right two): the label says how much of each is there"
+plots.images([*blended.byte(), *pasted.byte()], said, title=title, size=2.2)
 
 # %% [markdown]
 # *Is the label honest?* For mixup, solve for the share of the pixels. For CutMix, count them:
@@ -602,7 +609,9 @@ policies = {"AutoAugment": v2.AutoAugment(), "RandAugment": v2.RandAugment()}
 policies |= {"TrivialAugment": v2.TrivialAugmentWide(), "AugMix": v2.AugMix(severity=5)}
 shown = [policy(cat) for policy in policies.values() for _ in range(5)]
 named = [name for name in policies for _ in range(5)]
-plots.images(shown, named, title="Five draws of each policy", columns=5, size=1.6)
+plots.images(
+    shown, named, title="Five draws of each policy: always another change, mostly still a cat", columns=5, size=1.6
+)
 
 # %% [markdown]
 # AugMix also has a loss of its own. Two augmented views and the original should get **the same prediction**. The
@@ -618,14 +627,14 @@ sure = 100 * torch.eye(3)
 agree = augmentation.jensen_shannon(sure[:1], sure[:1], sure[:1])
 differ = augmentation.jensen_shannon(sure[:1], sure[1:2], sure[2:])  # three sure, different predictions
 assert agree.abs() < 1e-6 and torch.isclose(differ, torch.tensor(3.0).log(), atol=1e-4), "from 0 to log 3"
-agree.item(), differ.item()
+round(agree.abs().item(), 4), round(differ.item(), 4)
 
 # %% [markdown]
 # ### Exercise 6 · the consistency loss (3 points)
 # Write `consistency(p, q, r)`: three predictions, each (N, K), rows of **probabilities** (all above 0). Return the
 # Jensen-Shannon divergence, averaged over the N images, in nats (natural logarithm), as a tensor with one value.
 # $\mathrm{KL}(p \| m) = \sum_k p_k \log(p_k / m_k)$. Example: `[[0.5, 0.5]]`, `[[0.5, 0.5]]` and `[[0.8, 0.2]]`
-# give 0.0432.
+# give 0.0441.
 
 
 # %% nbgrader={"grade": false, "grade_id": "consistency", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -643,11 +652,8 @@ p, q, r = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.5, 0.5]]), torch.tensor([
 m = (p + q + r) / 3
 right = sum(F.kl_div(m.log(), view, reduction="batchmean") for view in (p, q, r)) / 3
 swapped = sum(F.kl_div(view.log(), m, reduction="batchmean") for view in (p, q, r)) / 3
-slips = [
-    (swapped, "KL(m||p) is not KL(p||m)."),
-    (3 * right, "a third of the sum."),
-    (right / 2, "sum over the classes."),
-]
+slips = [(swapped, "KL(m||p) is not KL(p||m)."), (3 * right, "a third of the sum.")]
+slips += [(right / 2, "sum over the classes.")]
 check.equal(p, q, r, expected=right, slips=slips, show="the example", rtol=1e-3)
 check.equal(q, q, q, expected=torch.tensor(0.0), show="three times the same", atol=1e-5)
 ### BEGIN HIDDEN TESTS
@@ -657,13 +663,14 @@ m = sum(views) / 3
 right = sum(F.kl_div(m.log(), view, reduction="batchmean") for view in views) / 3
 check.equal(*views, expected=right, show="four images, five classes", rtol=1e-3)
 check.equal(views[2], views[0], views[1], expected=right, show="the same in another order", rtol=1e-3)
-check.equal(*(view[:1].repeat(3, 1) for view in (p, q, r)), expected=torch.tensor(0.0432), show="3 rows", rtol=1e-2)
+check.equal(*(view[:1].repeat(3, 1) for view in (p, q, r)), expected=torch.tensor(0.0441), show="3 rows", rtol=1e-2)
 ### END HIDDEN TESTS
 check.score()
 
 # %% [markdown]
-# What do they buy on our 20 digits a class? This loop is as plain as can be; only the loss differs. *Rank the five
-# before you run it.*
+# What do they buy on our 20 digits a class? This loop is as plain as can be; only the loss differs. The sixth in the
+# race are the turns and crops of section 5. *Rank the six before you run it.* (For speed, torchvision's transforms get a
+# whole batch, and draw one operation for all of its images.)
 
 
 # %% tags=["item-29"]
@@ -674,7 +681,7 @@ def learn_with(loss_of, seed):
     machine.seed_everything(seed)
     net = DigitNet().to(DEVICE)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-2)
-    for _ in range(EPOCHS):
+    for _ in range(2 * EPOCHS // 3):
         for rows in torch.randperm(len(few)).split(50):
             loss = loss_of(net, images[rows], labels[rows])
             optimiser.zero_grad()
@@ -709,27 +716,25 @@ def augmix_loss(net, images, labels):
 losses = {"nothing": lambda net, images, labels: F.cross_entropy(net(images), labels)}
 losses |= {"mixup": after(v2.MixUp(alpha=0.4, num_classes=10)), "CutMix": after(v2.CutMix(num_classes=10))}
 losses |= {"TrivialAugment": after(v2.TrivialAugmentWide()), "AugMix, consistency": augmix_loss}
+turns = torch.Generator(DEVICE).manual_seed(0)
+losses["turns and crops"] = after(lambda images: sensible(images.float(), turns))
 reached = {name: torch.tensor([learn_with(loss_of, seed) for seed in SEEDS]) for name, loss_of in losses.items()}
 
 # %% tags=["item-29"]
-values = list(reached.values())
-plots.bars(
-    list(reached),
-    [v.mean().item() for v in values],
-    [v.std().item() for v in values],
-    title="20 digits a class: consistency over AugMix views helps, plain mixup does not",
-    lowest=70,
-)
+means, spreads = ([f(v).item() for v in reached.values()] for f in (torch.mean, torch.std))
+title = "20 digits a class: no general method comes near the turns and crops"
+plots.bars(list(reached), means, spreads, title=title, lowest=70)
 
 # %% tags=["item-29"]
 gains = {name: (v - reached["nothing"]) for name, v in reached.items() if name != "nothing"}
-assert (gains["AugMix, consistency"] > 0).all(), "AugMix's consistency helps with every seed"
-assert gains["mixup"].mean() < gains["AugMix, consistency"].mean(), "mixup is not the best choice here"
+best_general = max(gain.mean() for name, gain in gains.items() if name != "turns and crops")
+assert gains["turns and crops"].mean() > best_general + 0.01, "what we know of digits is worth most"
 {name: f"{100 * g.mean():+.1f} ± {100 * g.std():.1f}" for name, g in gains.items()}
 
 # %% [markdown]
-# These are gains seed by seed, in points. None comes near the sensible turns and crops of section 5: **knowing the
-# task beats a strong general policy.** Mixed labels show their worth on large networks and long trainings, not here.
+# These are gains seed by seed, in points. No general method comes near the turns and crops: **knowing the task beats a
+# strong general policy.** Among the general ones the spread over the seeds is as large as the differences: three seeds
+# can't rank them. They were made for large networks and long trainings, where they show their worth.
 #
 # ## 7. An augmentation that learns
 #
@@ -780,11 +785,7 @@ slips = [(torch.tensor([0.2, 0.9]), "forwards it must be hard: 0 or 1.")]
 check.equal(torch.tensor([0.2, 0.9]), expected=torch.tensor([0.0, 1]), slips=slips)
 given = torch.tensor([0.2, 0.9, 0.4])
 hint = "Add soft, and take away soft.detach(): the value stays, the gradient comes in."
-check.that(
-    "the gradient is that of soft",
-    lambda f: torch.allclose(gradient(f, given), torch.tensor([1.0, 2, 3])),
-    hint=hint,
-)
+check.that("the gradient is right", lambda f: torch.allclose(gradient(f, given), torch.tensor([1.0, 2, 3])), hint=hint)
 ### BEGIN HIDDEN TESTS
 check.equal(torch.tensor([[0.51, 0.49], [0.0, 1.0]]), expected=torch.tensor([[1.0, 0], [0, 1]]))
 ends = torch.tensor([0.01, 0.99, 0.6, 0.3])
@@ -828,10 +829,10 @@ def over_time(runs, name, which):
 
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
-titles = ("Digits: flip and negative are driven out", "Solar cells: the flip lives longer")
+titles = "Digits: flip and negative are driven out", "Solar cells: of the four, the flip survives"
 for axis, runs, title in zip(axes, (of_digits, of_cells), titles, strict=True):
     chances = {name: over_time(runs, name, 0)[:, 9::10] for name in ("flip", "rotate", "shift", "negative")}
-    plots.curves(range(10, 101, 10), chances, title=title, xlabel="step", axis=axis)
+    plots.curves(range(10, 101, 10), chances, title=title, xlabel="step of the search", axis=axis)
 axes[0].set_ylabel("probability")
 figure
 
@@ -839,7 +840,7 @@ figure
 flip_digits, flip_cells = over_time(of_digits, "flip", 0)[:, -1], over_time(of_cells, "flip", 0)[:, -1]
 negative = over_time(of_digits, "negative", 0)[:, -1]
 assert flip_digits.max() < 0.2 and negative.max() < 0.2, "from 0.5: no flips, no negatives of digits"
-assert flip_cells.mean() - flip_digits.mean() > 2 * max(flip_cells.std(), flip_digits.std()), "cells bear the flip"
+assert flip_cells.min() > 2 * flip_digits.max(), "cells bear the flip, with every seed"
 flip_digits, flip_cells
 
 # %% [markdown]
@@ -848,7 +849,7 @@ flip_digits, flip_cells
 # %% tags=["item-29"]
 turn, shift = over_time(of_digits, "rotate", 1)[:, -1], over_time(of_digits, "shift", 1)[:, -1]
 often = over_time(of_digits, "rotate", 0)[:, -1]
-assert (turn < 20).all() and (turn > 1).all() and (often > 0.15).all(), "small turns are kept"
+assert (turn < 20).all() and (turn > 1).all() and often.mean() > 0.2, "small turns are kept"
 assert (shift < 2.5).all(), "MNIST's digits were centred when it was made: the critic notices shifts"
 f"turns up to {turn.mean():.0f} ± {turn.std():.0f} degrees, shifts up to {shift.mean():.1f} ± {shift.std():.1f} pixels"
 
@@ -863,19 +864,20 @@ compared = {"no augmentation": plain, "policy at the start": started, "policy le
 compared["section 5, by hand"] = augmented
 
 # %% tags=["item-29"]
-values = [accuracies(runs) for runs in compared.values()]
+means, spreads = ([f(accuracies(runs)).item() for runs in compared.values()] for f in (torch.mean, torch.std))
+title = "Learning improves a bad policy; good knowledge of the task does more"
+plots.bars(list(compared), means, spreads, title=title, lowest=70)
+
+# %% tags=["item-29"]
 better = accuracies(learned) - accuracies(started)
-assert (better > 0).all() and better.mean() > better.std(), "learning the policy paid"
-plots.bars(
-    list(compared),
-    [v.mean().item() for v in values],
-    [v.std().item() for v in values],
-    title="Learning repairs a bad policy; it doesn't beat good knowledge of the task",
-    lowest=60,
-)
+assert better.mean() > 0, "on average over the seeds, learning the policy paid"
+assert abs(accuracies(learned) - accuracies(plain)).mean() < 0.03, "about as good as no augmentation"
+assert accuracies(augmented).mean() > accuracies(learned).mean() + 0.02, "what a person knew was worth more"
+f"learning the policy: {100 * better.mean():+.1f} ± {100 * better.std():.1f} points"
 
 # %% [markdown]
-# Two things to know. The gradient through a hard toss is an approximation: trust the direction, not the last digit. And
+# The learned policy is better than where it started (on average: not always with every seed), but only about as good as
+# no augmentation at all. Two things to know. The gradient through a hard toss is an approximation: trust the direction, not the last digit. And
 # the critic asks "does it look real?", not "does it help?". Unchanged images look real, too; so if you let it run on,
 # every probability shrinks. That is why the search is stopped early, and why the full method adds a classification
 # loss.
@@ -914,12 +916,14 @@ bought = {
 
 # %% tags=["item-31"]
 good = bought["augmented", "10 turned and cropped"]
-assert good.mean() > 0 and good.mean() > bought["plain", "10 turned and cropped"].mean(), "it pays after such training"
+untrained = bought["plain", "10 turned and cropped"]
+assert good.mean() > 0 > untrained.mean(), "it pays after such training; without it, it harms"
 for how in ("augmented", "plain"):
     assert (bought[how, "10, half of them mirrored"] < bought[how, "10 turned and cropped"]).all(), "flips: never here"
 
 # %% [markdown]
 # Averaging over views pays when the network was *trained* to understand such views: a little, for ten times the work.
+# The plain network has never seen a turned digit, and the views mislead it.
 # A wrong view at test time harms as it does in training.
 #
 # ## What to remember

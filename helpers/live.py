@@ -54,8 +54,8 @@ class Watch:
         for row, filters in zip(axes, (self.filters[0], self.filters[-1]), strict=False):
             for place, one in zip(row, filters, strict=False):
                 place.imshow(one[0], cmap="gray", vmin=-one.abs().max(), vmax=one.abs().max())
-        axes[0, 0].set_title("first-layer filters at the start", loc="left", fontsize=9)
-        axes[1, 0].set_title("the same filters now", loc="left", fontsize=9)
+        for row, text in zip(axes, ("first-layer filters at the start", "the same filters now"), strict=False):
+            row[0].set_title(text, loc="left", fontsize=9).set_in_layout(False)  # else it would widen the first column
         for place, image, label, chances in zip(
             axes[2], self.pictures.images, self.pictures.labels, self.probabilities[-1], strict=False
         ):

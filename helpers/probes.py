@@ -1,4 +1,4 @@
-"""What lesson 3 measures, compares with and draws: the library's own steps, the landscape of a loss, a second test set."""
+"""What lesson 3 measures, compares with and draws: library steps, the landscape of a loss, a second test set."""
 
 from __future__ import annotations
 
@@ -143,10 +143,10 @@ def valleys(paths: dict[str, tuple], *, title: str = "") -> Figure:
         w, b = torch.meshgrid(*(torch.linspace(c - reach, c + reach, 80) for c in best.tolist()), indexing="ij")
         heights = ((w[..., None] * x + b[..., None] - y) ** 2).mean(-1)
         levels = heights.min() + (heights.max() - heights.min()) * torch.linspace(0, 1, 18) ** 3
-        axis.contour(w, b, heights, levels=levels, colors="grey", linewidths=0.6)
+        axis.contour(w.numpy(), b.numpy(), heights.numpy(), levels=levels.numpy(), colors="grey", linewidths=0.6)
         steps = f"descent, {len(points) - 1} steps"
-        axis.plot(*points.T, "o-", color=plots.COLOURS["vermilion"], markersize=3, linewidth=1, label=steps)
-        axis.plot(*best, "*", color=plots.COLOURS["blue"], markersize=13, linestyle="none", label="minimum")
+        axis.plot(*points.T.numpy(), "o-", color=plots.COLOURS["vermilion"], markersize=3, linewidth=1, label=steps)
+        axis.plot(*best.tolist(), "*", color=plots.COLOURS["blue"], markersize=13, linestyle="none", label="minimum")
         axis.set(title=name, xlabel="weight w", ylabel="bias b", aspect="equal")
         axis.legend(loc="upper right", fontsize=9)
     figure.suptitle(title, fontsize=12)
@@ -162,7 +162,7 @@ def changes(rows: dict[str, Sequence[torch.Tensor]], titles: dict[str, Sequence[
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
         for axis, picture, text in zip(line, pictures, titles[name], strict=True):
-            axis.imshow(picture[0], cmap="gray", vmin=0, vmax=255)
+            axis.imshow(picture[0].cpu().numpy(), cmap="gray", vmin=0, vmax=255)
             axis.set(xticks=[], yticks=[])
             axis.set_title(text, fontsize=9)
     figure.suptitle(title, fontsize=12)

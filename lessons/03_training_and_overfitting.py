@@ -1086,9 +1086,9 @@ under["scale"][:, 0]
 # %% tags=["item-26"]
 sample = few_test.images[:1]
 shown = {name: [change(sample, level)[0] for level in levels] for name, (change, levels) in CHANGES.items()}
-titles = {
-    name: [f"{level:g}: {share:.0%}" for level, share in zip(CHANGES[name][1], under[name].mean(0))] for name in under
-}
+titles = {}
+for name, (_, levels) in CHANGES.items():
+    titles[name] = [f"{level:g}: {share:.0%}" for level, share in zip(levels, under[name].mean(0), strict=True)]
 probes.changes(shown, titles, title="People read through these changes, the network doesn't\n(level: its accuracy)")
 
 # %% tags=["item-26"]
@@ -1145,8 +1145,8 @@ scores = {
     name: torch.tensor([[training.evaluate(model, images).accuracy for images in sets.values()] for model in members])
     for name, members in zoo.items()
 }
-said = {name: [f"{m:.1%} ± {s:.1%}" for m, s in zip(table.mean(0), table.std(0))] for name, table in scores.items()}
-{name: dict(zip(sets, numbers)) for name, numbers in said.items()}
+text = {name: [f"{value:.1%}" for value in table.mean(0)] for name, table in scores.items()}
+{name: dict(zip(sets, numbers, strict=True)) for name, numbers in text.items()}
 
 # %% tags=["item-26"]
 assert all((t[:, 1] - t[:, 2]).mean() > 0.1 for t in scores.values()), "new writers cost far more than the blur"

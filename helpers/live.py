@@ -55,7 +55,8 @@ class Watch:
             for place, one in zip(row, filters, strict=False):
                 place.imshow(one[0].numpy(), cmap="gray", vmin=-one.abs().max(), vmax=one.abs().max())
         for row, text in zip(axes, ("first-layer filters at the start", "the same filters now"), strict=False):
-            row[0].set_title(text, loc="left", fontsize=9).set_in_layout(False)  # else it would widen the first column
+            place = row[0].transAxes  # no title: it would widen the first column
+            row[0].text(0, 1.08, text, transform=place, fontsize=9).set_in_layout(False)
         for place, image, label, chances in zip(
             axes[2], self.pictures.images, self.pictures.labels, self.probabilities[-1], strict=False
         ):

@@ -556,7 +556,11 @@ by_input = {name: final_losses(plain_mlp, torch.optim.SGD, rates, images) for na
 (at_255, _), (at_1, _), (standard, _) = map(best_of, by_input.values())
 assert at_255 > at_1 > standard and at_255 > 1.5 * standard, "the better normalised, the lower the loss"
 title = "The better the inputs are normalised, the further it gets in 120 steps"
-plots.curves(rates, by_input, title=title, xlabel="learning rate", ylabel="training loss", log=True, limits=(0, 3))
+figure = plots.curves(
+    rates, by_input, title=title, xlabel="learning rate", ylabel="training loss", log=True, limits=(0, 3)
+)
+figure.axes[0].legend(loc="upper center", ncols=3)
+figure
 
 # %% [markdown]
 # ### Exercise 5 · standardise (2 points)
@@ -938,11 +942,10 @@ assert moved["batch norm + shaking"] > 3 * max(moved["plain"], moved["batch norm
 assert shaken.mean() < plain.mean() - 0.4, "and yet it learns at a rate that the plain network can't take"
 
 # %% [markdown]
-# With shaking, the inputs of a layer move more than in the plain network. That costs something, at every rate. Still it
-# learns at a rate of 1, where the plain network doesn't learn at all. So stable inputs
-# can't be the whole reason: **"internal covariate shift" is disputed**. Santurkar's answer: batch normalisation makes
-# the loss *smoother*, so that the gradient stays right for longer steps. *Let's look:* train a little, then walk along
-# the gradient. If the landscape is smooth, the loss falls as the gradient promised: after a step $\eta$, by
+# With shaking, the inputs of a layer move far more than in the plain network. That costs something at every rate. Yet the
+# network learns at a rate of 1, where the plain one doesn't learn at all. So stable inputs can't be the whole reason:
+# **"internal covariate shift" is disputed**. Santurkar's answer: batch normalisation makes the loss *smoother*, so that
+# the gradient stays right for longer steps. *Let's look:* train a little, then walk along the gradient. If the landscape is smooth, the loss falls as the gradient promised: after a step $\eta$, by
 # $\eta \lVert g \rVert^2$. We draw the fall as a part of the promise: 1 is a kept promise, below 0 the loss rises.
 
 
@@ -1003,7 +1006,7 @@ right = torch.stack([chances.gather(1, watch.pictures.labels[:, None])[:, 0] for
 assert right[0].max() < 0.6 and right[-1].mean() > 0.8, "from guessing to knowing"
 figure = plots.images(
     [right],
-    title="From guessing (top) to knowing: the probability of the right class",
+    title="From guessing (epoch 0) to knowing",
     size=2.6,
     limits=(0, 1),
     numbers=True,

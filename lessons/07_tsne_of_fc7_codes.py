@@ -1081,8 +1081,7 @@ names = torch.tensor([0, 1, 0, 1, 1, 1])
 check = Check(suspects, points=3)
 check.that("the example gives [1]", found_are(line, names, 2, 1, [1]), hint="Others only; most disagreement first.")
 torch.manual_seed(4)
-blobs, truth = torch.randn(40, 5) + 9 * torch.arange(2).repeat_interleave(20)[:, None], torch.arange(40) // 20
-planted = truth.clone()
+blobs, planted = torch.randn(40, 5) + 9 * torch.arange(2).repeat_interleave(20)[:, None], torch.arange(40) // 20
 planted[[3, 30]] = 1 - planted[[3, 30]]
 check.that("two wrong labels in two clouds", found_are(blobs, planted, 5, 2, [3, 30]), hint="Indices, not shares.")
 ### BEGIN HIDDEN TESTS

@@ -15,7 +15,7 @@
 # - test how brittle a network is that scores 97 %.
 #
 # **You need** a little calculus (the chain rule) and lesson 1. No data has to be downloaded: the lesson uses 5,000
-# handwritten digits (MNIST) and the solar cells; the scenes join in when they are there.
+# handwritten digits (MNIST) and the solar cells.
 # **Time:** about one minute of computing on two CPU cores; reading and exercises take three hours.
 #
 # *Predict* before you run a cell. Nothing later depends on your answers to the exercises.
@@ -39,14 +39,11 @@ from helpers import machine
 print(machine.describe())
 
 # %% tags=["setup"]
-import contextlib
 import dataclasses
 import random
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as T
@@ -246,49 +243,6 @@ def train(model, optimiser, images, steps=100, seed=0):
 
 
 # %% [markdown]
-# ### Exercise 2 · momentum (2 points)
-# Plain descent forgets the way it came. **Momentum** keeps a velocity $v$, as a ball does that rolls downhill:
-# $v \leftarrow \mu v + g$, then $w \leftarrow w - \eta v$, where $g$ is the gradient **at the current** $w$.
-#
-# Write `roll(gradient, w, rate, momentum, steps)`. `gradient` is a function of $w$; start with $v = 0$. Return the list
-# of all $w$, the start included: `steps + 1` numbers.
-# Example: for $L = w^2$, `roll(lambda w: 2 * w, 1.0, 0.1, 0.5, 2)` is `[1.0, 0.8, 0.54]`.
-
-
-# %% nbgrader={"grade": false, "grade_id": "roll", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def roll(gradient, w, rate, momentum, steps):
-    """Gradient descent with momentum. gradient: a function of w; returns the list of all w, steps + 1 long.
-
-    roll(lambda w: 2 * w, 1.0, 0.1, 0.5, 2) is [1.0, 0.8, 0.54].
-    """
-    ### BEGIN SOLUTION
-    path, velocity = [w], 0
-    for _ in range(steps):
-        velocity = momentum * velocity + gradient(path[-1])
-        path.append(path[-1] - rate * velocity)
-    return path
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "roll_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-check = Check(roll, points=2)
-slips = [([1, 0.8, 0.64], "where is the momentum?"), ([0.8, 0.54], "the start belongs to the list.")]
-slips += [([1, 1.2, 1.46], "downhill is minus."), ([1, 0.8, 0.5], "the gradient at the current w.")]
-check.equal(lambda w: 2 * w, 1.0, 0.1, 0.5, 2, expected=[1, 0.8, 0.54], slips=slips, show="2w, 1.0, 0.1, 0.5, 2")
-check.equal(lambda w: 2 * w, 1.0, 0.1, 0.0, 3, expected=[1, 0.8, 0.64, 0.512], show="2w, 1.0, 0.1, 0.0, 3")
-### BEGIN HIDDEN TESTS
-w = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
-sgd, path = torch.optim.SGD([w], lr=0.05, momentum=0.9), [2.0]
-for _ in range(6):
-    w.grad = 4 * w.detach() ** 3 - 3
-    sgd.step()
-    path.append(w.item())
-check.equal(lambda w: 4 * w**3 - 3, 2.0, 0.05, 0.9, 6, expected=path, show="4w³ - 3, 2.0, 0.05, 0.9, 6")
-check.equal(lambda w: 2 * w, 3.0, 0.1, 0.9, 0, expected=[3], show="2w, 3.0, 0.1, 0.9, 0")
-### END HIDDEN TESTS
-check.score()
-
-# %% [markdown]
 # ## 2. Learning curves: what went wrong?
 #
 # We train five small networks on the digits, and watch the loss on the images that they learn from (*train*) and on
@@ -350,21 +304,10 @@ def run_case(hidden, per_class, optimiser, rate, dropout=0.0, seed=0, epochs=25)
 runs = {letter: run_case(**CASES[name]) for letter, name in LETTERS.items()}
 
 # %% tags=["item-23"]
-figure, axes = plt.subplots(2, 5, figsize=(13, 4.6), sharey="row", sharex=True, layout="constrained")
-for column, (letter, history) in zip(axes.T, runs.items(), strict=True):
-    for part, colour in (("train", "blue"), ("validation", "vermilion")):
-        column[0].plot(history[f"{part}_loss"], color=plots.COLOURS[colour], label=part)
-        column[1].plot(history[f"{part}_accuracy"], color=plots.COLOURS[colour])
-    column[0].set(title=letter, ylim=(0, 4))
-    column[1].set(xlabel="epoch", ylim=(0, 1.02))
-axes[0, 0].set_ylabel("loss")
-axes[1, 0].set_ylabel("accuracy")
-axes[0, 0].legend()
-figure.suptitle("Five runs: which one is which?")
-plt.show()
+probes.five_runs(runs, title="Five runs: which one is which?")
 
 # %% [markdown]
-# ### Exercise 3 · the diagnosis (3 points)
+# ### Exercise 2 · the diagnosis (3 points)
 # Which run is which? Write a dictionary from the letters to the names in `CASES`, for example
 # `{"A": "good", "B": "overfit", ...}`. Give each name once. (The computer knows the truth: from how each run was made.)
 
@@ -417,7 +360,8 @@ for name in CASES:
     print(f"{name:24}{end:10.2f}{change:15.0%}{gap:9.2f}{jumps:8}")
 
 # %% tags=["item-23"]
-assert {name for name in CASES if table[name][0] > 0.7} == set(UNDERFIT), "underfit: the training loss stays high"
+high = {name for name, (end, _, gap, _) in table.items() if end > 0.5 and gap < end / 2}
+assert high == set(UNDERFIT), "underfit: the training loss stays high, and the validation loss is near it"
 assert table["rate too low"][1] < -0.1 < table["network too small"][1], "one still falls, the other has come to rest"
 assert table["overfit"][2] > 0.3 > table["good"][2] and table["overfit, rate too high"][2] > 0.3, "a gap is overfitting"
 assert all((table[name][3] >= 3) == (name == "overfit, rate too high") for name in CASES), "a high rate makes it jump"
@@ -433,7 +377,7 @@ assert all((table[name][3] >= 3) == (name == "overfit, rate too high") for name 
 # | the curves jump | rate too high | a third of the rate |
 # | both low and close | good | stop |
 #
-# ### Exercise 4 · a doctor for curves (3 points)
+# ### Exercise 3 · a doctor for curves (3 points)
 # Write `diagnose(train, validation, target=0.3)`: two lists of losses, one number an epoch (at least 6), and the loss
 # that we would be content with. Return one of the five names. Ask in this order:
 # 1. Does the **validation** loss rise by more than 20 % from one epoch to the next, at least 3 times? Then
@@ -503,7 +447,7 @@ assert (rise > 0).all() and better.mean() > -0.01, "the loss rises while the acc
 f"loss: {rise.mean():+.3f} ± {rise.std():.3f}; accuracy since epoch 6: {better.mean():+.1%} ± {better.std():.1%}"
 
 # %% [markdown]
-# ### Exercise 5 · in words (2 points)
+# ### Exercise 4 · in words (2 points)
 # How can the validation loss rise while the accuracy stays? Say what happens to the probabilities of the images that
 # are classified wrongly. And: which of the two would you use to stop early, and when does it matter? (3-5 sentences.)
 
@@ -518,86 +462,6 @@ f"loss: {rise.mean():+.3f} ± {rise.std():.3f}; accuracy since epoch 6: {better.
 # ### END SOLUTION
 
 # %% [markdown]
-# ### Exercise 6 · early stopping (2 points)
-# Write `early_stop(losses, patience)`: `losses` are the validation losses of the epochs. Training stops as soon as
-# there have been `patience` epochs in a row without a new lowest loss. Return `(best, epochs)`: the epoch with the
-# lowest loss so far, counted from 0 (its weights are kept), and how many epochs were run.
-# Example: `early_stop([3, 2, 4, 5, 1], patience=2)` is `(1, 4)`: after 4 and 5 we stop and never see the 1.
-
-
-# %% nbgrader={"grade": false, "grade_id": "early_stop", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def early_stop(losses, patience):
-    """(best epoch counted from 0, number of epochs that were run). early_stop([3, 2, 4, 5, 1], 2) is (1, 4)."""
-    ### BEGIN SOLUTION
-    best = 0
-    for epoch, loss in enumerate(losses):
-        if loss < losses[best]:
-            best = epoch
-        if epoch - best >= patience:
-            return best, epoch + 1
-    return best, len(losses)
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "early_stop_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-check = Check(early_stop, points=2)
-slips = {
-    (4, 5): "training had stopped before it saw the 1.",
-    (1, 3): "two epochs of patience.",
-    (2, 4): "count from 0.",
-}
-check.equal([3, 2, 4, 5, 1], 2, expected=(1, 4), slips=slips)
-check.equal([3, 2, 1, 0.5], 2, expected=(3, 4), slips={(3, 3): "all four epochs were run."})
-check.equal([3, 2, 4, 1, 2, 3], 2, expected=(3, 6), slips={(1, 4): "a new lowest loss starts the count anew."})
-### BEGIN HIDDEN TESTS
-check.equal([1, 2, 3, 4], 1, expected=(0, 2))
-check.equal([5, 4, 4.5, 4.2, 3, 3.5], 3, expected=(4, 6), hint="New lowest, not: lower than the epoch before.")
-check.equal([2, 2, 2, 2, 2], 3, expected=(0, 4), hint="An equal loss is no new lowest.")
-check.equal([4, 5, 3, 6, 5.5, 5.2, 1], 3, expected=(2, 6), hint="In a row, without a new lowest loss.")
-### END HIDDEN TESTS
-check.score()
-
-# %% [markdown]
-# ### The gap depends on the task
-# Is the gap a property of the network? The same network, 256 hidden units, now on 500 images of three sets at 28×28
-# pixels: digits, defects of solar cells, and scenes in 15 classes (when they are here). Accuracies of 2 and of 15
-# classes don't compare, so we give the **skill**: 0 is always saying the most frequent class, 1 is perfect.
-# *Where is the gap largest?*
-
-# %% tags=["item-23"]
-tasks = {"digits": learn_set, "solar-cells": datasets.load("solar-cells", size=28)}
-with contextlib.suppress(datasets.NotHere):  # a line says so, and we go on with two
-    tasks["15-scene"] = datasets.load("15-scene", size=28)
-
-
-# %% tags=["item-23"]
-def skills(images, seed):
-    """(train, test) skill of the same small network after 15 epochs on 500 images of a set; test: 1,000 others."""
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    few, others = images.subset(order[:500]), images.subset(order[500:1500])
-    torch.manual_seed(seed)
-    model = mlp(256, classes=len(images.classes))
-    model[0] = Normalise(few.images.float().mean().item(), few.images.float().std().item())
-    training.fit(model, few, epochs=15, rate=3e-3, progress=False, seed=seed)
-    usual = images.labels.bincount().max().item() / len(images)
-    return [(training.evaluate(model, part).accuracy - usual) / (1 - usual) for part in (few, others)]
-
-
-# %% tags=["item-23"]
-found = {name: torch.tensor([skills(images, seed) for seed in SEEDS]) for name, images in tasks.items()}
-for name, skill in found.items():
-    mean, spread = skill.mean(0), skill.std(0)
-    print(f"{name:12} train {mean[0]:.2f} ± {spread[0]:.2f}   test {mean[1]:.2f} ± {spread[1]:.2f}")
-
-# %% tags=["item-23"]
-gaps = {name: skill[:, 0] - skill[:, 1] for name, skill in found.items()}
-assert all(g.min() > gaps["digits"].max() for name, g in gaps.items() if name != "digits"), "harder tasks, larger gaps"
-
-# %% [markdown]
-# One network, one amount of data, very different gaps. Overfitting belongs to the *pair* of a network and a task. For
-# the hard tasks this network has no good idea of what an image is: lessons 5 and 6 bring one from elsewhere.
-
-# %% [markdown]
 # ## 3. Inputs and optimisers
 #
 # ### Why normalise the inputs?
@@ -609,7 +473,7 @@ assert all(g.min() > gaps["digits"].max() for name, g in gaps.items() if name !=
 # *Predict: what is the condition number for $x$ in 0-255, for $x/255$, and for $x$ with mean 0 and deviation 1?*
 
 # %% tags=["item-24"]
-cells = tasks["solar-cells"]
+cells = datasets.load("solar-cells", size=28)
 brightness, defective = cells.images.float().mean((1, 2, 3)), cells.labels.float()
 
 # %% tags=["item-24"]
@@ -623,9 +487,8 @@ views = {
 # %% tags=["item-24"]
 def hessian(x):
     """Second derivatives of the mean of (w·x + b - y)² by w and b: (2, 2). They don't depend on w, b or y."""
-    return (
-        2 * torch.stack([torch.stack([(x**2).mean(), x.mean()]), torch.stack([x.mean(), torch.tensor(1.0)])]).double()
-    )
+    mean = x.mean().item()
+    return 2 * torch.tensor([[(x**2).mean().item(), mean], [mean, 1.0]], dtype=torch.float64)
 
 
 # %% tags=["item-24"]
@@ -649,24 +512,8 @@ assert 20 * steps["standardised"] < steps["0-1"], "in a round bowl the gradient 
 steps
 
 # %% tags=["item-24"]
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
-for axis, (name, (points, best)) in zip(axes, paths.items(), strict=True):
-    reach = 1.4 * points.sub(best).abs().max()
-    w, b = torch.meshgrid(*(torch.linspace(c - reach, c + reach, 80) for c in best.float()), indexing="ij")
-    heights = ((w[..., None] * views[name] + b[..., None] - defective) ** 2).mean(-1)
-    axis.contour(
-        w,
-        b,
-        heights,
-        levels=heights.min() + (heights.max() - heights.min()) * torch.linspace(0, 1, 18) ** 3,
-        colors="grey",
-        linewidths=0.6,
-    )
-    axis.plot(*points.T, "o-", color=plots.COLOURS["vermilion"], markersize=4)
-    axis.plot(*best, "*", color=plots.COLOURS["blue"], markersize=13)
-    axis.set(title=f"{name}: {steps[name]} steps", xlabel="weight w", ylabel="bias b", aspect="equal")
-figure.suptitle("A long valley is walked slowly; in a round bowl the gradient points to the minimum (star)")
-plt.show()
+title = "A long valley is walked slowly; in a round bowl the gradient points to the minimum"
+probes.valleys({name: (views[name], defective, *path) for name, path in paths.items()}, title=title)
 
 # %% [markdown]
 # *Is it the same for a network, whose loss is no bowl?* The same network, plain descent, 120 steps, on three views of the
@@ -700,19 +547,23 @@ def plain_mlp(hidden=64):
 
 # %% tags=["item-24"]
 raw = train_set.images.float()
-rates = (0.0001, 0.001, 0.01, 0.1, 0.3, 1.0)
+rates = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 inputs = {"0-255": raw, "0-1": raw / 255, "standardised": pixels}
 by_input = {name: final_losses(plain_mlp, torch.optim.SGD, rates, images) for name, images in inputs.items()}
 {name: "{:.2f} ± {:.2f}".format(*best_of(table)) for name, table in by_input.items()}
 
 # %% tags=["item-24"]
-(raw_loss, raw_spread), (unit_loss, unit_spread), (best_loss, best_spread) = map(best_of, by_input.values())
-assert raw_loss - raw_spread > unit_loss + unit_spread and unit_loss - unit_spread > best_loss + best_spread
+(at_255, _), (at_1, _), (standard, _) = map(best_of, by_input.values())
+assert at_255 > at_1 > standard and at_255 > 1.5 * standard, "the better normalised, the lower the loss"
 title = "The better the inputs are normalised, the further it gets in 120 steps"
-plots.curves(rates, by_input, title=title, xlabel="learning rate", ylabel="training loss", log=True, limits=(0, 3))
+figure = plots.curves(
+    rates, by_input, title=title, xlabel="learning rate", ylabel="training loss", log="x", limits=(0, 3)
+)
+figure.axes[0].legend(loc="upper center", ncols=3)
+figure
 
 # %% [markdown]
-# ### Exercise 7 · standardise (2 points)
+# ### Exercise 5 · standardise (2 points)
 # Write `standardise(train, test)`: two float tensors of images, (N, C, H, W) and (M, C, H, W). Return both with mean 0
 # and standard deviation 1 **per channel**, measured over all pixels of all **training** images (`correction=0`). The
 # test images get the same shift and scale: at test time one can't know the statistics of what is to come.
@@ -780,14 +631,14 @@ assert max(m for m, _ in best.values()) < 0.5 * same["SGD"].mean(), "each at its
 
 # %% tags=["item-24"]
 title = "Each optimiser has its own good rate; there, they differ little"
-plots.curves(rates, by_optimiser, title=title, xlabel="learning rate", ylabel="training loss", log=True, limits=(0, 3))
+plots.curves(rates, by_optimiser, title=title, xlabel="learning rate", ylabel="training loss", log="x", limits=(0, 3))
 
 # %% [markdown]
 # So a comparison of optimisers at *one* rate says more about the rate than about the optimisers. Two rules hold:
 # momentum 0.9 wants about a tenth of SGD's rate (its steps add up to $1/(1-0.9) = 10$ gradients); and Adam's rate is
 # the size of a step itself, so that 0.001 to 0.01 fits most networks. That is why people begin with Adam.
 #
-# ### Exercise 8 · a step of Adam (3 points)
+# ### Exercise 6 · a step of Adam (3 points)
 # Write `adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8)`. All of `w, g, m, s` are tensors of one shape;
 # `t` is the number of this step, **from 1**. The means start at 0 and are too small at first, so they are corrected:
 #
@@ -878,7 +729,7 @@ print(f"with dropout:    accuracy {mean[0]:+.1%} ± {spread[0]:.1%}, loss {mean[
 # The test *loss* falls on every count: the network is less overconfident. The *accuracy* changes by about as much as it
 # differs between seeds. Dropout is a remedy, not a miracle: more images help far more.
 #
-# ### Exercise 9 · dropout (2 points)
+# ### Exercise 7 · dropout (2 points)
 # Write `dropout(x, p, training)`: `x` is a float tensor of any shape. In training, each value becomes 0 with
 # probability `p`, else it is divided by `1 - p`; otherwise `x` comes back as it is. Draw with `torch.rand`.
 # Example: `dropout(torch.ones(4), 0.5, True)` may be `[2, 0, 0, 2]`.
@@ -977,7 +828,7 @@ assert torch.allclose(layer.running_var, 0.9 + 0.1 * unbiased, atol=1e-5)
 assert not torch.allclose(layer.running_var, 0.9 + 0.1 * biased, atol=1e-5), "n - 1, not n"
 
 # %% [markdown]
-# ### Exercise 10 · batch normalisation (4 points)
+# ### Exercise 8 · batch normalisation (4 points)
 # Write `batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5)`. `x` is (N, C, H, W), all others are
 # (C,); `mean` and `var` are the running statistics. Return `(out, new_mean, new_var)`. In training, `out` uses the
 # batch's statistics, and the running ones move on; otherwise `out` uses the running ones, which stay. Don't change
@@ -1054,12 +905,12 @@ class Shake(nn.Module):
 def deep(norm=False, shake=False, width=12):
     """Five convolutions and a linear layer, for (N, 1, 14, 14)."""
     layers, channels = [], 1
-    for i in range(5):
-        convolution = nn.Conv2d(channels, width, 3, stride=2 if i == 0 else 1, padding=1)
+    for stride in (2, 1, 2, 1, 1):
+        convolution = nn.Conv2d(channels, width, 3, stride=stride, padding=1)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
         layers += [convolution, *[nn.BatchNorm2d(width)] * norm, *[Shake()] * shake, nn.ReLU()]
         channels = width
-    return nn.Sequential(*layers, nn.AvgPool2d(7), nn.Flatten(), nn.Linear(width, 10))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * width, 10))
 
 
 # %% tags=["item-25"]
@@ -1070,11 +921,11 @@ by_network = {name: final_losses(net, torch.optim.SGD, rates, halves, 100) for n
 {name: "{:.2f} ± {:.2f}".format(*best_of(table)) for name, table in by_network.items()}
 
 # %% tags=["item-25"]
-(plain, plain_spread), (normed, normed_spread), (shaken, shaken_spread) = map(best_of, by_network.values())
-assert normed + normed_spread < plain - plain_spread, "with batch normalisation the loss falls further"
-assert by_network["plain"][:, -1].min() > 2 > by_network["batch norm"][:, -1].max(), "only one takes a rate of 1"
+plain, normed, shaken = (table[:, -1] for table in by_network.values())  # the rate 1, each seed
+assert best_of(by_network["batch norm"])[0] < best_of(by_network["plain"])[0], "the lowest loss is lower"
+assert plain.min() > 1.8 and normed.mean() < 1.2, "only one of them can take a rate of 1"
 title = "Batch normalisation allows high rates, even with shaken inputs"
-plots.curves(rates, by_network, title=title, xlabel="learning rate", ylabel="training loss", log=True, limits=(0, 3))
+plots.curves(rates, by_network, title=title, xlabel="learning rate", ylabel="training loss", log="x", limits=(0, 3))
 
 
 # %% tags=["item-25"]
@@ -1088,34 +939,35 @@ for name, network in networks.items():
 
 # %% tags=["item-25"]
 assert moved["batch norm + shaking"] > 3 * max(moved["plain"], moved["batch norm"]), "the shaken inputs do move"
-assert shaken + shaken_spread < plain - plain_spread, "and yet it learns faster than the plain network"
+assert shaken.mean() < plain.mean() - 0.4, "and yet it learns at a rate that the plain network can't take"
 
 # %% [markdown]
-# With shaking, the inputs of a layer move more than in the plain network, and it still learns faster. So stable inputs
-# can't be the whole reason: **"internal covariate shift" is disputed**. Santurkar's answer: batch normalisation makes
-# the loss *smoother*, so that the gradient stays right for longer steps. *Let's look:* train a little, then walk along
-# the gradient. If the landscape is smooth, the loss falls as the gradient promised: after a step $\eta$, by
+# With shaking, the inputs of a layer move far more than in the plain network. That costs something at every rate. Yet the
+# network learns at a rate of 1, where the plain one doesn't learn at all. So stable inputs can't be the whole reason:
+# **"internal covariate shift" is disputed**. Santurkar's answer: batch normalisation makes the loss *smoother*, so that
+# the gradient stays right for longer steps. *Let's look:* train a little, then walk along the gradient. If the landscape is smooth, the loss falls as the gradient promised: after a step $\eta$, by
 # $\eta \lVert g \rVert^2$. We draw the fall as a part of the promise: 1 is a kept promise, below 0 the loss rises.
 
 
 # %% tags=["item-25"]
-walk = (0.05, 0.1, 0.2, 0.4, 0.8)
+walk = (0.05, 0.1, 0.2, 0.3, 0.4)
 
 
 def promises_of(network, seed):
-    """Train 60 steps; then how well the gradient foretells the loss, for each rate in ``walk``."""
+    """Train 30 steps; then how well the gradient foretells the loss, for each rate in ``walk``."""
     torch.manual_seed(seed)
     model = network().to(device)
-    train(model, torch.optim.SGD(model.parameters(), 0.1), halves, 60, seed)
+    train(model, torch.optim.SGD(model.parameters(), 0.1), halves, 30, seed)
     return probes.kept_promise(model, halves[::8].to(device), labels[::8].to(device), walk)
 
 
 # %% tags=["item-25"]
 compared = ("plain", "batch norm")
-promises = {name: torch.stack([promises_of(networks[name], seed) for seed in SEEDS]) for name in compared}
-assert promises["batch norm"][:, 2].min() > promises["plain"][:, 2].max(), "smoother: the gradient holds for longer"
+promises = {name: torch.stack([promises_of(networks[name], seed) for seed in range(5)]) for name in compared}
+plain, normed = (promises[name].mean(0) for name in compared)
+assert (normed > plain).all() and normed[2] > plain[2] + 0.2, "smoother: the gradient holds for longer"
 words = {"xlabel": "step along the gradient", "ylabel": "fall of the loss / promised fall"}
-plots.curves(walk, promises, title="Batch normalisation: promises kept", log=True, limits=(-1, 1.2), **words)
+plots.curves(walk, promises, title="With batch normalisation the gradient holds for longer", **words)
 
 # %% [markdown]
 # That is what one sees: larger steps stay safe. Why exactly is still discussed. (A better start, or shortcuts as in
@@ -1137,11 +989,13 @@ def cnn(width=8):
 
 
 # %% tags=["item-23"]
+CNN = {"epochs": 5, "rate": 1e-2, "progress": False}
 torch.manual_seed(0)
 model = cnn().to(device)
 watch = live.Watch(validation_set.subset(datasets.few_shot(validation_set.labels, 1)))
 watch(model, training.History())
-history = training.fit(model, train_set, validation_set, epochs=5, rate=1e-2, progress=False, on_epoch=watch)
+# The strong decay pulls the noise of the start out of the filters, so that one sees what they learn.
+history = training.fit(model, train_set, validation_set, **CNN, weight_decay=1.0, on_epoch=watch)
 
 # %% [markdown]
 # A saved copy of the lesson keeps only the last picture. So here is the film of the predictions: how probable the
@@ -1152,7 +1006,7 @@ right = torch.stack([chances.gather(1, watch.pictures.labels[:, None])[:, 0] for
 assert right[0].max() < 0.6 and right[-1].mean() > 0.8, "from guessing to knowing"
 figure = plots.images(
     [right],
-    title="From guessing (top) to knowing: the probability of the right class",
+    title="From guessing (epoch 0) to knowing",
     size=2.6,
     limits=(0, 1),
     numbers=True,
@@ -1161,18 +1015,25 @@ figure.axes[0].axis("on")
 figure.axes[0].set(xlabel="the digit", ylabel="epoch", xticks=range(10), yticks=range(len(right)))
 figure
 
+
 # %% tags=["item-23"]
-changed = (watch.filters[-1] - watch.filters[0]).norm() / watch.filters[0].norm()
-assert 0.2 < changed < 2, "the filters moved, but their start is still in them"
-f"the filters changed by {changed:.0%} of their size"
+def smoothness(filters):
+    """The correlation of neighbouring pixels: 0 for noise, near 1 for smooth blobs and edges."""
+    return torch.corrcoef(torch.stack([filters[..., :-1].flatten(), filters[..., 1:].flatten()]))[0, 1].item()
+
+
+first, last = smoothness(watch.filters[0]), smoothness(watch.filters[-1])
+assert abs(first) < 0.2 and last > first + 0.2, "noise becomes something smoother"
+f"correlation of neighbours: {first:.2f} at the start, {last:.2f} at the end"
 
 # %% [markdown]
 # The predictions change at once, the filters slowly: they begin as noise and turn into blobs and edges, each with a
-# direction. Most of the noise is still in them: 3,000 digits ask for little. Lesson 2 shows filters of networks that saw a million images.
+# direction. Some noise is still in them: 3,000 digits ask for little. Lesson 2 shows filters of networks that saw a
+# million images.
 #
 # ## 6. Brittle networks
 #
-# Our network is right on about 97 % of the test digits. *What is it worth when the images change in ways that people
+# Such a network is right on about 97 % of the test digits. *What is it worth when the images change in ways that people
 # hardly notice?* Predict for each row of the picture whether **you** could still read the digit, and whether the network can.
 
 
@@ -1194,18 +1055,21 @@ noise = torch.randn(test_set.images.shape, generator=torch.Generator().manual_se
 CHANGES = {  # name: (what it does to uint8 images at a level, levels; the first level changes nothing)
     "rotation, degrees": (lambda x, level: T.rotate(x, level, interpolation=smooth), (0, 15, 30, 45, 60)),
     "scale": (lambda x, level: T.affine(x, 0, [0, 0], level, [0, 0], interpolation=smooth), (1, 0.8, 0.7, 0.6, 0.5)),
-    "blur, pixels": (lambda x, level: T.gaussian_blur(x, [13, 13], [level, level]) if level else x, (0, 1, 1.5, 2, 3)),
-    "noise, gray levels": (lambda x, level: to_bytes(x + level * noise[: len(x)]), (0, 50, 100, 125, 150)),
-    "inversion": (lambda x, level: to_bytes((1 - level) * x + level * (255 - x.float())), (0, 0.25, 0.5, 0.75, 1)),
+    "blur, pixels": (
+        lambda x, level: T.gaussian_blur(x, [13, 13], [level, level]) if level else x,
+        (0, 0.5, 1, 1.5, 2),
+    ),
+    "noise, gray levels": (lambda x, level: to_bytes(x + level * noise[: len(x)]), (0, 50, 75, 100, 125)),
+    "inversion": (lambda x, level: to_bytes((1 - level) * x + level * (255 - x.float())), (0, 0.2, 0.3, 0.8, 1)),
     "line drawing": (lambda x, level: to_bytes((1 - level) * x + level * outline(x)), (0, 0.25, 0.5, 0.75, 1)),
 }
 
 # %% tags=["item-26"]
-models = [model]  # and others, from other seeds
-for seed in SEEDS[1:]:
+models = []  # trained with the usual, small decay
+for seed in SEEDS:
     torch.manual_seed(seed)
     models.append(cnn().to(device))
-    training.fit(models[-1], train_set, validation_set, epochs=5, rate=1e-2, progress=False, seed=seed)
+    training.fit(models[-1], train_set, validation_set, **CNN, seed=seed)
 
 
 # %% tags=["item-26"]
@@ -1224,28 +1088,16 @@ under["scale"][:, 0]
 
 # %% tags=["item-26"]
 sample = few_test.images[:1]
-shown = [change(sample, level)[0] for change, levels in CHANGES.values() for level in levels]
-titles = [
-    f"{level:g}: {under[name][:, i].mean():.0%}"
-    for name, (_, levels) in CHANGES.items()
-    for i, level in enumerate(levels)
-]
-figure = plots.images(
-    shown,
-    titles,
-    title="Changes that people read through\n(level: accuracy of the network on 500 digits)",
-    columns=5,
-    size=1.05,
-    limits=(0, 255),
-)
-for i, name in enumerate(CHANGES):
-    figure.axes[5 * i].text(-0.15, 0.5, name, transform=figure.axes[5 * i].transAxes, ha="right", va="center")
-figure
+shown = {name: [change(sample, level)[0] for level in levels] for name, (change, levels) in CHANGES.items()}
+titles = {}
+for name, (_, levels) in CHANGES.items():
+    titles[name] = [f"{level:g}: {share:.0%}" for level, share in zip(levels, under[name].mean(0), strict=True)]
+probes.changes(shown, titles, title="People read through these changes, the network doesn't\n(level: its accuracy)")
 
 # %% tags=["item-26"]
 for name, table in under.items():
     drop = table[:, 0] - table[:, -1]
-    assert drop.min() > 0.05 and drop.mean() > 3 * drop.std(), f"{name} costs accuracy with every seed"
+    assert drop.min() > 0 and drop.mean() > 0.05, f"{name} costs accuracy, with every seed"
     print(f"{name:20} {table[:, 0].mean():.1%} → {table[:, -1].mean():.1%} ± {table[:, -1].std():.1%}")
 
 # %% [markdown]
@@ -1262,33 +1114,15 @@ for name, table in under.items():
 # of 28×28, as MNIST does with its digits. But enlarging blurs: so as a **control** we shrink our own test digits to 8×8
 # and enlarge them in the same way. *Predict the three accuracies: test set, control, new set.*
 
+# %% tags=["item-26"]
+control, others = probes.through_8x8(test_set), probes.other_writers(test_set)
+len(test_set), len(others)
 
 # %% tags=["item-26"]
-def enlarge(small):
-    """(N, 8, 8) in 0-255 as (N, 1, 28, 28) uint8: 20×20 in the middle, as in MNIST."""
-    large = F.interpolate(small[:, None], (20, 20), mode="bilinear", antialias=True, align_corners=False)
-    return to_bytes(F.pad(large, (4, 4, 4, 4)))
-
-
-other = load_digits()
-others = dataclasses.replace(
-    test_set,
-    name="other writers",
-    images=enlarge(torch.tensor(other.images).float() * 255 / 16),
-    labels=torch.tensor(other.target),
-    files=("",) * len(other.target),
-    digest=None,
-)
-shrunk = F.interpolate(test_set.images[..., 4:24, 4:24].float(), (8, 8), mode="area")[:, 0]
-control = dataclasses.replace(test_set, images=enlarge(shrunk), digest=None)
-
-# %% tags=["item-26"]
-three = [part.images[datasets.few_shot(part.labels, 1)] for part in (test_set, control, others)]
-plots.images(
-    list(torch.cat(three)),
-    title="Ours (top), ours through 8×8 (middle), the other writers' (bottom)",
-    **{"columns": 10, "size": 0.95},
-)
+digit = [[int(torch.nonzero(part.labels == k)[0]) for k in range(10)] for part in (test_set, control, others)]
+three = torch.cat([part.images[rows] for part, rows in zip((test_set, control, others), digit, strict=True)])
+title = "Ours (top), ours through 8×8 (middle), the other writers' (bottom)"
+plots.images(list(three), title=title, columns=10, size=0.95)
 
 # %% [markdown]
 # Three kinds of network, so that we can see whether the best stays the best: a linear classifier, an MLP, and our CNN.
@@ -1314,24 +1148,20 @@ scores = {
     name: torch.tensor([[training.evaluate(model, images).accuracy for images in sets.values()] for model in members])
     for name, members in zoo.items()
 }
-for name, table in scores.items():
-    print(
-        name.ljust(8),
-        *(f"{where}: {m:.1%} ± {s:.1%}" for where, m, s in zip(sets, table.mean(0), table.std(0), strict=True)),
-        sep="   ",
-    )
+text = {name: [f"{value:.1%}" for value in table.mean(0)] for name, table in scores.items()}
+{name: dict(zip(sets, numbers, strict=True)) for name, numbers in text.items()}
 
 # %% tags=["item-26"]
-assert all((t[:, 1] - t[:, 2]).min() > 0.1 for t in scores.values()), "new writers cost far more than the blur"
-best, rest = scores["CNN"], torch.cat([scores["linear"], scores["MLP"]])
-assert best[:, 0].min() > rest[:, 0].max() and best[:, 2].min() > rest[:, 2].max(), "the CNN is best on both"
-title = "Other writers cost far more than the blur; the best network stays the best"
+assert all((t[:, 1] - t[:, 2]).mean() > 0.1 for t in scores.values()), "new writers cost far more than the blur"
+best, rest = scores["CNN"].mean(0), torch.stack([scores["linear"].mean(0), scores["MLP"].mean(0)])
+assert best[0] > rest[:, 0].max() + 0.02 and best[2] > rest[:, 2].max() + 0.02, "the CNN is best on both"
+title = "New writers cost more than the blur; the best stays best"
 figure = plots.curves(range(3), scores, title=title, ylabel="accuracy", limits=(0, 1))
 figure.axes[0].set_xticks(range(3), list(sets))
 figure
 
 # %% [markdown]
-# ### Exercise 11 · in words (2 points)
+# ### Exercise 9 · in words (2 points)
 # A colleague has trained a digit reader on MNIST: 99 % on its test set. She wants to read hand-written meter cards with
 # it, and says: "the test set was never used, so 99 % is what we will get". What is right in that, and what is wrong? What should be
 # measured before it is used, and what could be changed in training? (4-6 sentences; use numbers of this lesson.)
@@ -1358,5 +1188,4 @@ figure
 # **Papers.** Srivastava et al. 2014, *Dropout*, JMLR. Kingma & Ba 2015, *Adam*, ICLR. Ioffe & Szegedy 2015, *Batch
 # normalization*, ICML. He et al. 2015, *Delving deep into rectifiers*, ICCV. Santurkar et al. 2018, *How does batch
 # normalization help optimization?*, NeurIPS. Recht et al. 2019, *Do ImageNet classifiers generalize to ImageNet?*,
-# ICML. Data: LeCun et al. 1998 (MNIST); Alpaydin & Kaynak 1998 (8×8 digits); Deitsch et al. 2019 (solar cells);
-# Lazebnik et al. 2006 (15-Scene).
+# ICML. Data: LeCun et al. 1998 (MNIST); Alpaydin & Kaynak 1998 (8×8 digits); Deitsch et al. 2019 (solar cells).

@@ -53,13 +53,14 @@ class Watch:
             place.axis("off")
         for row, filters in zip(axes, (self.filters[0], self.filters[-1]), strict=False):
             for place, one in zip(row, filters, strict=False):
-                place.imshow(one[0], cmap="gray", vmin=-one.abs().max(), vmax=one.abs().max())
-        axes[0, 0].set_title("first-layer filters at the start", loc="left", fontsize=9)
-        axes[1, 0].set_title("the same filters now", loc="left", fontsize=9)
+                place.imshow(one[0].numpy(), cmap="gray", vmin=-one.abs().max(), vmax=one.abs().max())
+        for row, text in zip(axes, ("first-layer filters at the start", "the same filters now"), strict=False):
+            place = row[0].transAxes  # no title: it would widen the first column
+            row[0].text(0, 1.08, text, transform=place, fontsize=9).set_in_layout(False)
         for place, image, label, chances in zip(
             axes[2], self.pictures.images, self.pictures.labels, self.probabilities[-1], strict=False
         ):
-            place.imshow(image[0], cmap="gray")
+            place.imshow(image[0].numpy(), cmap="gray")
             right_answer = int(chances.argmax()) == int(label)
             text = f"{self.pictures.classes[int(chances.argmax())]}\n{chances.max():.0%}"
             place.set_title(text, fontsize=10, color=COLOURS["green" if right_answer else "vermilion"])

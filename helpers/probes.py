@@ -1,0 +1,170 @@
+"""What lesson 3 measures, compares with and draws: library steps, the landscape of a loss, a second test set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional as F
+
+from helpers import plots
+from helpers.datasets import ImageSet
+from helpers.training import History
+
+
+def adam_steps(seed: int, steps: int) -> list[tuple]:
+    """What torch.optim.Adam does (rate 0.05, betas 0.8 and 0.95, eps 0.01) with random gradients of shape (3, 2).
+
+    For each step: what goes in, (w, g, m, s), and what comes out, (w, m, s); m and s are the running means of g and g².
+    """
+    generator = torch.Generator().manual_seed(seed)
+    w, m, s = nn.Parameter(torch.randn(3, 2, generator=generator)), torch.zeros(3, 2), torch.zeros(3, 2)
+    adam, found = torch.optim.Adam([w], lr=0.05, betas=(0.8, 0.95), eps=0.01), []
+    for _ in range(steps):
+        w.grad = torch.randn(3, 2, generator=generator)
+        given = (w.detach().clone(), w.grad.clone(), m, s)
+        adam.step()
+        m, s = adam.state[w]["exp_avg"].clone(), adam.state[w]["exp_avg_sq"].clone()
+        found.append((given, (w.detach().clone(), m, s)))
+    return found
+
+
+def batch_norm_step(channels: int, momentum: float, eps: float, training: bool, seed: int = 7) -> tuple[tuple, tuple]:
+    """What nn.BatchNorm2d does with random values: (x, gamma, beta, mean, var) and (out, new mean, new var)."""
+    generator = torch.Generator().manual_seed(seed)
+    layer = nn.BatchNorm2d(channels, momentum=momentum, eps=eps).train(training)
+    given = [torch.rand(channels, generator=generator) + 0.5 for _ in range(4)]
+    names = ("weight", "bias", "running_mean", "running_var")
+    layer.load_state_dict(dict(zip(names, given, strict=True)), strict=False)
+    x = torch.randn(4, channels, 3, 2, generator=generator) * 5 + 1
+    return (x, *given), (layer(x).detach(), layer.running_mean, layer.running_var)
+
+
+def descend_line(x: torch.Tensor, y: torch.Tensor, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gradient descent on the mean of (w·x + b - y)², from w = b = 0 until 99 % of the possible fall is done.
+
+    x, y: (N,). Returns the points (w, b) on the way, (steps + 1, 2), and the minimum, (2,); float64.
+    """
+    inputs, y = torch.stack([x, torch.ones_like(x)], 1).double(), y.double()
+    best = torch.linalg.lstsq(inputs, y[:, None]).solution[:, 0]
+    lowest, points = (inputs @ best - y).square().mean(), [torch.zeros(2, dtype=torch.float64)]
+    while (inputs @ points[-1] - y).square().mean() - lowest > 0.01 * (y.square().mean() - lowest):
+        points.append(points[-1] - rate * 2 * inputs.T @ (inputs @ points[-1] - y) / len(y))
+    return torch.stack(points), best
+
+
+def movement(model: nn.Module, run: Callable[[], object], number: int = 3) -> float:
+    """How far the channel means at the input of a ReLU move from step to step, in standard deviations, during ``run``.
+
+    ``number``: which ReLU of the model, counted from 0. ``run`` trains the model a little.
+    """
+    seen: list[torch.Tensor] = []
+    relu = [layer for layer in model.modules() if isinstance(layer, nn.ReLU)][number]
+    hook = relu.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    run()
+    hook.remove()
+    means, deviations = (torch.stack([measure(x, (0, 2, 3)) for x in seen]) for measure in (torch.mean, torch.std))
+    return (means.diff(dim=0).abs() / deviations[1:]).mean().item()
+
+
+def kept_promise(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, rates: Sequence[float]) -> torch.Tensor:
+    """(fall of the loss) / (rate · |gradient|²) after one step against the gradient, for each rate; (rates,).
+
+    1: the loss fell as its slope promised; below 0: it rose. In the manner of Santurkar et al. 2018, figure 4a. The
+    model's weights are as before when it returns.
+    """
+    weights = list(model.parameters())
+    loss = F.cross_entropy(model(images), labels)
+    slopes = torch.autograd.grad(loss, weights)
+    promise, kept = sum((slope**2).sum() for slope in slopes), []
+    start = [weight.detach().clone() for weight in weights]
+    with torch.no_grad():
+        for rate in rates:
+            for weight, old, slope in zip(weights, start, slopes, strict=True):
+                weight.copy_(old - rate * slope)
+            kept.append((loss - F.cross_entropy(model(images), labels)) / (rate * promise))
+        for weight, old in zip(weights, start, strict=True):
+            weight.copy_(old)
+    return torch.stack(kept).cpu()
+
+
+def through_8x8(image_set: ImageSet) -> ImageSet:
+    """Digits of 28x28 pixels, shrunk to 8x8 and enlarged again: what the blur of ``other_writers`` alone does."""
+    small = F.interpolate(image_set.images[..., 4:24, 4:24].float(), (8, 8), mode="area")
+    return dataclasses.replace(image_set, name="through 8x8", images=_enlarged(small), digest=None)
+
+
+def other_writers(like: ImageSet) -> ImageSet:
+    """scikit-learn's 1,797 digits (8x8 pixels, 43 writers; Alpaydin & Kaynak 1998) as MNIST has its own: 20x20 pixels
+    in the middle of 28x28. ``like``: a set of digits, whose classes it gets."""
+    digits = load_digits()
+    images = _enlarged(torch.tensor(digits.images)[:, None].float() * 255 / 16)
+    labels, files = torch.tensor(digits.target), ("",) * len(images)
+    return dataclasses.replace(like, name="other writers", images=images, labels=labels, files=files, digest=None)
+
+
+def _enlarged(small: torch.Tensor) -> torch.Tensor:
+    """(N, 1, 8, 8) in 0-255 as (N, 1, 28, 28) uint8."""
+    large = F.interpolate(small, (20, 20), mode="bilinear", antialias=True, align_corners=False)
+    return F.pad(large, (4, 4, 4, 4)).clamp(0, 255).round().byte()
+
+
+def five_runs(runs: dict[str, History], *, title: str = "") -> Figure:
+    """Loss and accuracy of each run, of the training and the validation images, in a column a run."""
+    figure, axes = plt.subplots(2, len(runs), figsize=(12, 4.6), sharey="row", sharex=True, layout="constrained")
+    for column, (name, history) in zip(axes.T, runs.items(), strict=True):
+        for part, colour, line in (("train", "blue", "-"), ("validation", "vermilion", "--")):
+            for axis, kind in zip(column, ("loss", "accuracy"), strict=True):
+                curve = history[f"{part}_{kind}"]
+                axis.plot(range(1, len(curve) + 1), curve, line, color=plots.COLOURS[colour], label=part)
+        column[0].set(title=name, ylim=(0, 4))
+        column[1].set(xlabel="epoch", ylim=(0, 1.02))
+    axes[0, 0].set_ylabel("loss")
+    axes[1, 0].set_ylabel("accuracy")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.suptitle(title, fontsize=12)
+    plt.close(figure)
+    return figure
+
+
+def valleys(paths: dict[str, tuple], *, title: str = "") -> Figure:
+    """The way of gradient descent over the contours of the mean of (w·x + b - y)², side by side.
+
+    ``paths``: name -> (x, y, points, best), the last two as ``descend_line`` returns them.
+    """
+    figure, axes = plt.subplots(1, len(paths), figsize=(9.5, 4), layout="constrained")
+    for axis, (name, (x, y, points, best)) in zip(axes, paths.items(), strict=True):
+        reach = 1.4 * points.sub(best).abs().max().item()
+        w, b = torch.meshgrid(*(torch.linspace(c - reach, c + reach, 80) for c in best.tolist()), indexing="ij")
+        heights = ((w[..., None] * x + b[..., None] - y) ** 2).mean(-1)
+        levels = heights.min() + (heights.max() - heights.min()) * torch.linspace(0, 1, 18) ** 3
+        axis.contour(w.numpy(), b.numpy(), heights.numpy(), levels=levels.numpy(), colors="grey", linewidths=0.6)
+        steps = f"descent, {len(points) - 1} steps"
+        axis.plot(*points.T.numpy(), "o-", color=plots.COLOURS["vermilion"], markersize=3, linewidth=1, label=steps)
+        axis.plot(*best.tolist(), "*", color=plots.COLOURS["blue"], markersize=13, linestyle="none", label="minimum")
+        axis.set(title=name, xlabel="weight w", ylabel="bias b", aspect="equal")
+        axis.legend(loc="upper right", fontsize=9)
+    figure.suptitle(title, fontsize=12)
+    plt.close(figure)
+    return figure
+
+
+def changes(rows: dict[str, Sequence[torch.Tensor]], titles: dict[str, Sequence[str]], *, title: str = "") -> Figure:
+    """A row of (1, H, W) pictures in 0-255 for each name, with a title a picture."""
+    columns = max(map(len, rows.values()))
+    size = (1.5 + 1.15 * columns, 0.6 + 1.4 * len(rows))
+    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
+    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+        for axis, picture, text in zip(line, pictures, titles[name], strict=True):
+            axis.imshow(picture[0].cpu().numpy(), cmap="gray", vmin=0, vmax=255)
+            axis.set(xticks=[], yticks=[])
+            axis.set_title(text, fontsize=9)
+    figure.suptitle(title, fontsize=12)
+    plt.close(figure)
+    return figure

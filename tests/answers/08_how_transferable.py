@@ -231,6 +231,8 @@ def choose(results):
 
 # %% iou | right | torchvision
 def iou(a, b):
+    from torchvision.ops import box_iou
+
     return box_iou(torch.tensor([a], dtype=torch.float), torch.tensor([b], dtype=torch.float)).item()
 
 # %% iou | right | axis by axis

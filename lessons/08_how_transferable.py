@@ -649,7 +649,7 @@ for name, per_class in [*LITTLE.items(), *LOT.items()]:
 # %% tags=["item-36"]
 rows = {f"{name}, {n} a class: {method}": torch.tensor(v) for (name, n), c in table.items() for method, v in c.items()}
 means, spreads = zip(*((values.mean(), values.std()) for values in rows.values()), strict=True)
-title = "With little data a linear classifier is as good; fine-tuning gains most from more"
+title = "With few images, a linear classifier is as good as fine-tuning"
 plots.bars(list(rows), means, spreads, title=title, colours=["blue", "sky", "green", "vermilion"])
 
 # %% [markdown]
@@ -669,13 +669,14 @@ def more(method):
     return sum(mean[name, LOT[name]][method] - mean[name, LITTLE[name]][method] for name in prepared) / 2
 
 
-assert more("fine-tuned") > more("linear, head") > 0, "fine-tuning gains more from more images"
+assert min(more("fine-tuned"), more("linear, head")) > 0.03, "more images help, with and without fine-tuning"
 {method: f"{100 * more(method):+.1f} points" for method in table["solar-cells", LITTLE["solar-cells"]]}
 
 # %% [markdown]
 # - **Little data:** a linear classifier is at least as good as fine-tuning, on both sets. As advised.
-# - **More data:** fine-tuning gains more from it than the linear classifier. In the quick budget, so few images and so
-#   few epochs need not make it the winner.
+#   *Trouble* fits the solar cells well: 10 images a class leave every method far from the best.
+# - **More data** helps every method by many points. In the quick budget, "a lot" is 15 or 60 images a class and three
+#   epochs: not enough to make fine-tuning the winner. The full budget has 100 and 600, at 224 pixels.
 # - **An earlier stage?** Here our table and the usual advice part. Compare the stages draw by draw:
 
 # %% tags=["item-36"]

@@ -129,7 +129,7 @@ def run(
     test = image_set.subset(split.test)
     pretrained = method != "scratch"
     what = (method, backbone, pretrained, per_class, seed, settings, train.fingerprint, test.fingerprint)
-    file = _result_file(what)
+    file = result_file(what)
     if cache and file.exists():
         return Result(**json.loads(file.read_text()))
 
@@ -162,7 +162,7 @@ def run(
         versions=versions(),
     )
     if cache:
-        _write(file, json.dumps(dataclasses.asdict(result)))
+        write(file, json.dumps(dataclasses.asdict(result)))
     return result
 
 
@@ -306,16 +306,21 @@ def versions() -> dict[str, str]:
     }
 
 
-def _result_file(what: tuple) -> Path:
-    """A name that changes with the experiment, and with the code that runs it."""
+def result_file(what: tuple, *code: str) -> Path:
+    """Where the result of an experiment is kept: the name changes with it, and with the code that runs it.
+
+    what: the experiment, its method first. code: more files of code that it hangs on.
+    """
     digest = hashlib.blake2b(repr((what, versions())).encode(), digest_size=12)
     for module in (backbones, codes, linear, training, sys.modules[RandomAffine.__module__]):
         digest.update(Path(module.__file__).read_bytes())
-    digest.update(Path(__file__).read_bytes())
+    for file in (__file__, *code):
+        digest.update(Path(file).read_bytes())
     return machine.cache_dir() / "results" / f"{what[0]}-{digest.hexdigest()}.json"
 
 
-def _write(file: Path, text: str) -> None:
+def write(file: Path, text: str) -> None:
+    """The text in the file, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f"{file.name}.{os.getpid()}")
     aside.write_text(text)

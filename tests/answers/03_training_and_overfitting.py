@@ -7,6 +7,7 @@ def gradients(x, y, w1, w2):
     ((b * (a * x).relu() - y) ** 2).backward()
     return a.grad.item(), b.grad.item()
 
+
 # %% gradients | right | two cases
 def gradients(x, y, w1, w2):
     if w1 * x <= 0:
@@ -14,39 +15,47 @@ def gradients(x, y, w1, w2):
     error = w2 * w1 * x - y
     return 2 * error * w2 * x, 2 * error * w1 * x
 
+
 # %% gradients | wrong | forgets the 2 of the square
 def gradients(x, y, w1, w2):
     h = max(0, w1 * x)
     return ((w2 * h - y) * w2 * x if w1 * x > 0 else 0, (w2 * h - y) * h)
+
 
 # %% gradients | wrong | no ReLU on the way back
 def gradients(x, y, w1, w2):
     h = max(0, w1 * x)
     return 2 * (w2 * h - y) * w2 * x, 2 * (w2 * h - y) * h
 
+
 # %% gradients | wrong | no ReLU at all
 def gradients(x, y, w1, w2):
     return 2 * (w2 * w1 * x - y) * w2 * x, 2 * (w2 * w1 * x - y) * w1 * x
+
 
 # %% gradients | wrong | exchanged
 def gradients(x, y, w1, w2):
     h = max(0, w1 * x)
     return 2 * (w2 * h - y) * h, (2 * (w2 * h - y) * w2 * x if w1 * x > 0 else 0)
 
+
 # %% gradients | wrong | the sign of w1 decides
 def gradients(x, y, w1, w2):
     h = max(0, w1 * x)
     return (2 * (w2 * h - y) * w2 * x if w1 > 0 else 0, 2 * (w2 * h - y) * h)
+
 
 # %% gradients | wrong | forgets w2 on the way to w1
 def gradients(x, y, w1, w2):
     h = max(0, w1 * x)
     return (2 * (w2 * h - y) * x if w1 * x > 0 else 0, 2 * (w2 * h - y) * h)
 
+
 # %% gradients | wrong | error the other way round
 def gradients(x, y, w1, w2):
     h = max(0, w1 * x)
     return (2 * (y - w2 * h) * w2 * x if w1 * x > 0 else 0, 2 * (y - w2 * h) * h)
+
 
 # %% diagnosis | right | as it was made
 diagnosis = dict(LETTERS)
@@ -78,6 +87,7 @@ diagnosis = dict(zip("ABCDE", CASES))
 # %% diagnosis | wrong | one is missing
 diagnosis = {letter: LETTERS[letter] for letter in "ABCD"}
 
+
 # %% diagnose | right | loops
 def diagnose(train, validation, target=0.3):
     jumps = 0
@@ -94,6 +104,7 @@ def diagnose(train, validation, target=0.3):
         return "overfit"
     return "good"
 
+
 # %% diagnose | right | tensors
 def diagnose(train, validation, target=0.3):
     train, validation = torch.tensor(train).double(), torch.tensor(validation).double()
@@ -103,6 +114,7 @@ def diagnose(train, validation, target=0.3):
         return "good" if validation[-1] - train[-1] <= target else "overfit"
     return "network too small" if train[-1] >= 0.9 * train[-6] else "rate too low"
 
+
 # %% diagnose | wrong | jumps of the training loss
 def diagnose(train, validation, target=0.3):
     if sum(b > 1.2 * a for a, b in zip(train, train[1:])) >= 3:
@@ -110,6 +122,7 @@ def diagnose(train, validation, target=0.3):
     if train[-1] > target:
         return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
     return "overfit" if validation[-1] - train[-1] > target else "good"
+
 
 # %% diagnose | wrong | asks for underfitting first
 def diagnose(train, validation, target=0.3):
@@ -119,6 +132,7 @@ def diagnose(train, validation, target=0.3):
         return "overfit, rate too high"
     return "overfit" if validation[-1] - train[-1] > target else "good"
 
+
 # %% diagnose | wrong | any rise is a jump
 def diagnose(train, validation, target=0.3):
     if sum(b > a for a, b in zip(validation, validation[1:])) >= 3:
@@ -126,6 +140,7 @@ def diagnose(train, validation, target=0.3):
     if train[-1] > target:
         return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
     return "overfit" if validation[-1] - train[-1] > target else "good"
+
 
 # %% diagnose | wrong | one jump is enough
 def diagnose(train, validation, target=0.3):
@@ -135,6 +150,7 @@ def diagnose(train, validation, target=0.3):
         return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
     return "overfit" if validation[-1] - train[-1] > target else "good"
 
+
 # %% diagnose | wrong | ignores the target
 def diagnose(train, validation, target=0.3):
     if sum(b > 1.2 * a for a, b in zip(validation, validation[1:])) >= 3:
@@ -142,6 +158,7 @@ def diagnose(train, validation, target=0.3):
     if train[-1] > 0.3:
         return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
     return "overfit" if validation[-1] - train[-1] > 0.3 else "good"
+
 
 # %% diagnose | wrong | falls since the first epoch
 def diagnose(train, validation, target=0.3):
@@ -151,6 +168,7 @@ def diagnose(train, validation, target=0.3):
         return "rate too low" if train[-1] < 0.9 * train[0] else "network too small"
     return "overfit" if validation[-1] - train[-1] > target else "good"
 
+
 # %% diagnose | wrong | four epochs back
 def diagnose(train, validation, target=0.3):
     if sum(b > 1.2 * a for a, b in zip(validation, validation[1:])) >= 3:
@@ -158,6 +176,7 @@ def diagnose(train, validation, target=0.3):
     if train[-1] > target:
         return "rate too low" if train[-1] < 0.9 * train[-5] else "network too small"
     return "overfit" if validation[-1] - train[-1] > target else "good"
+
 
 # %% diagnose | wrong | the validation loss alone
 def diagnose(train, validation, target=0.3):
@@ -167,6 +186,7 @@ def diagnose(train, validation, target=0.3):
         return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
     return "overfit" if validation[-1] > target else "good"
 
+
 # %% diagnose | wrong | underfit by the validation loss
 def diagnose(train, validation, target=0.3):
     if sum(b > 1.2 * a for a, b in zip(validation, validation[1:])) >= 3:
@@ -175,12 +195,14 @@ def diagnose(train, validation, target=0.3):
         return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
     return "overfit" if validation[-1] - train[-1] > target else "good"
 
+
 # %% standardise | right | flattened by channel
 def standardise(train, test):
     flat = train.transpose(0, 1).reshape(train.shape[1], -1)
     mean, deviation = flat.mean(1), flat.std(1, unbiased=False)
     change = lambda x: (x - mean[None, :, None, None]) / deviation[None, :, None, None]
     return change(train), change(test)
+
 
 # %% standardise | right | channel by channel, on copies
 def standardise(train, test):
@@ -190,30 +212,36 @@ def standardise(train, test):
         train[:, c], test[:, c] = (train[:, c] - mean) / deviation, (test[:, c] - mean) / deviation
     return [train, test]
 
+
 # %% standardise | wrong | test by its own statistics
 def standardise(train, test):
     change = lambda x: (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True, correction=0)
     return change(train), change(test) if len(test) > 1 else test - 2
+
 
 # %% standardise | wrong | one mean for all channels
 def standardise(train, test):
     mean, deviation = train.mean(), train.std(correction=0)
     return (train - mean) / deviation, (test - mean) / deviation
 
+
 # %% standardise | wrong | each pixel by itself
 def standardise(train, test):
     mean, deviation = train.mean(0, keepdim=True), train.std(0, keepdim=True, correction=0)
     return (train - mean) / deviation, (test - mean) / deviation
+
 
 # %% standardise | wrong | only centred
 def standardise(train, test):
     mean = train.mean((0, 2, 3), keepdim=True)
     return train - mean, test - mean
 
+
 # %% standardise | wrong | divides by the variance
 def standardise(train, test):
     mean, variance = train.mean((0, 2, 3), keepdim=True), train.var((0, 2, 3), keepdim=True, correction=0)
     return (train - mean) / variance, (test - mean) / variance
+
 
 # %% standardise | wrong | in place
 def standardise(train, test):
@@ -222,15 +250,18 @@ def standardise(train, test):
     train /= deviation
     return train, (test - mean) / deviation
 
+
 # %% standardise | wrong | test is left as it is
 def standardise(train, test):
     mean, deviation = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True, correction=0)
     return (train - mean) / deviation, test
 
+
 # %% adam_step | right | with lerp
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     m, s = m.lerp(g, 1 - beta1), s.lerp(g * g, 1 - beta2)
     return w - rate * (m / (1 - beta1**t)) / ((s / (1 - beta2**t)).sqrt() + eps), m, s
+
 
 # %% adam_step | right | the correction in the rate
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
@@ -238,10 +269,12 @@ def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     root = (1 - beta2**t) ** 0.5
     return [w - rate / (1 - beta1**t) * new_m * root / (new_s.sqrt() + eps * root), new_m, new_s]
 
+
 # %% adam_step | wrong | no correction
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
     return w - rate * m / (s.sqrt() + eps), m, s
+
 
 # %% adam_step | wrong | returns the corrected means
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
@@ -249,25 +282,30 @@ def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     s = (beta2 * s + (1 - beta2) * g**2) / (1 - beta2**t)
     return w - rate * m / (s.sqrt() + eps), m, s
 
+
 # %% adam_step | wrong | the first step's correction always
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
     return w - rate * (m / (1 - beta1)) / ((s / (1 - beta2)).sqrt() + eps), m, s
+
 
 # %% adam_step | wrong | no root
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
     return w - rate * (m / (1 - beta1**t)) / (s / (1 - beta2**t) + eps), m, s
 
+
 # %% adam_step | wrong | eps under the root
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     m, s = beta1 * m + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
     return w - rate * (m / (1 - beta1**t)) / (s / (1 - beta2**t) + eps).sqrt(), m, s
 
+
 # %% adam_step | wrong | betas exchanged
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     m, s = beta2 * m + (1 - beta2) * g, beta1 * s + (1 - beta1) * g**2
     return w - rate * (m / (1 - beta2**t)) / ((s / (1 - beta1**t)).sqrt() + eps), m, s
+
 
 # %% adam_step | wrong | changes what was given
 def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
@@ -277,9 +315,11 @@ def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
     s += (1 - beta2) * g**2
     return w - rate * (m / (1 - beta1**t)) / ((s / (1 - beta2**t)).sqrt() + eps), m, s
 
+
 # %% dropout | right | torch.where
 def dropout(x, p, training):
     return torch.where(torch.rand(x.shape) < p, 0.0, x / (1 - p)) if training else x
+
 
 # %% dropout | right | a Bernoulli mask
 def dropout(x, p, training):
@@ -288,34 +328,42 @@ def dropout(x, p, training):
         x = x * mask / (1 - p)
     return x
 
+
 # %% dropout | wrong | no factor
 def dropout(x, p, training):
     return x * (torch.rand(x.shape) >= p) if training else x
+
 
 # %% dropout | wrong | p is what stays
 def dropout(x, p, training):
     return x * (torch.rand(x.shape) < p) / p if training else x
 
+
 # %% dropout | wrong | also when testing
 def dropout(x, p, training):
     return x * (torch.rand(x.shape) >= p) / (1 - p)
+
 
 # %% dropout | wrong | scales in test mode instead
 def dropout(x, p, training):
     return x * (torch.rand(x.shape) >= p) if training else x * (1 - p)
 
+
 # %% dropout | wrong | one mask for all rows
 def dropout(x, p, training):
     return x * (torch.rand(x.shape[-1]) >= p) / (1 - p) if training else x
+
 
 # %% dropout | wrong | whole rows
 def dropout(x, p, training):
     return x * (torch.rand(len(x), *[1] * (x.ndim - 1)) >= p) / (1 - p) if training else x
 
+
 # %% dropout | wrong | always the same mask
 def dropout(x, p, training):
     mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) >= p
     return x * mask / (1 - p) if training else x
+
 
 # %% dropout | wrong | in place
 def dropout(x, p, training):
@@ -323,10 +371,12 @@ def dropout(x, p, training):
         x *= (torch.rand(x.shape) >= p) / (1 - p)
     return x
 
+
 # %% batch_norm | right | the library's own
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     mean, var = mean.clone(), var.clone()
     return F.batch_norm(x, mean, var, gamma, beta, training, momentum, eps), mean, var
+
 
 # %% batch_norm | right | flattened by channel
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
@@ -338,6 +388,7 @@ def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
         mean, var = mean + momentum * (m - mean), var + momentum * (flat.var(1) - var)
     return [out, mean, var]
 
+
 # %% batch_norm | wrong | running variance by n
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     m, v = mean, var
@@ -346,6 +397,7 @@ def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
         mean, var = (1 - momentum) * mean + momentum * m, (1 - momentum) * var + momentum * v
     out = (x - m[:, None, None]) / (v[:, None, None] + eps).sqrt() * gamma[:, None, None] + beta[:, None, None]
     return out, mean, var
+
 
 # %% batch_norm | wrong | x̂ by n - 1
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
@@ -356,6 +408,7 @@ def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     out = (x - m[:, None, None]) / (v[:, None, None] + eps).sqrt() * gamma[:, None, None] + beta[:, None, None]
     return out, mean, var
 
+
 # %% batch_norm | wrong | momentum the other way round
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     m, v = mean, var
@@ -365,6 +418,7 @@ def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     out = (x - m[:, None, None]) / (v[:, None, None] + eps).sqrt() * gamma[:, None, None] + beta[:, None, None]
     return out, mean, var
 
+
 # %% batch_norm | wrong | the batch's statistics in both modes
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     out, new_mean, new_var = F.batch_norm(x, None, None, gamma, beta, True, momentum, eps), mean, var
@@ -373,6 +427,7 @@ def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
         new_var = (1 - momentum) * var + momentum * x.var((0, 2, 3))
     return out, new_mean, new_var
 
+
 # %% batch_norm | wrong | the running statistics in both modes
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     out = F.batch_norm(x, mean, var, gamma, beta, False, momentum, eps)
@@ -380,21 +435,25 @@ def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
         mean, var = 0.9 * mean + 0.1 * x.mean((0, 2, 3)), 0.9 * var + 0.1 * x.var((0, 2, 3))
     return out, mean, var
 
+
 # %% batch_norm | wrong | running statistics move in both modes
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     out = F.batch_norm(x, mean.clone(), var.clone(), gamma, beta, training, momentum, eps)
     new_mean = (1 - momentum) * mean + momentum * x.mean((0, 2, 3))
     return out, new_mean, (1 - momentum) * var + momentum * x.var((0, 2, 3))
 
+
 # %% batch_norm | wrong | ignores gamma and beta
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     mean, var = mean.clone(), var.clone()
     return F.batch_norm(x, mean, var, None, None, training, momentum, eps), mean, var
 
+
 # %% batch_norm | wrong | fixed eps and momentum
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     mean, var = mean.clone(), var.clone()
     return F.batch_norm(x, mean, var, gamma, beta, training, 0.1, 1e-5), mean, var
+
 
 # %% batch_norm | wrong | each pixel by itself
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
@@ -404,6 +463,7 @@ def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
         normal = (x - x.mean(0)) / (x.var(0, correction=0) + eps).sqrt()
         out = normal * gamma[:, None, None] + beta[:, None, None]
     return out, new_mean, new_var
+
 
 # %% batch_norm | wrong | moves the caller's statistics
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):

@@ -72,6 +72,7 @@ ignore = {
 # %% ignore | wrong | only the one of the example
 ignore = {"cat, darker": True}
 
+
 # %% pca_lighting | right | a loop over the directions
 def pca_lighting(images, values, directions, alphas):
     out = images.clone()
@@ -79,73 +80,89 @@ def pca_lighting(images, values, directions, alphas):
         out += (alphas[:, i] * values[i])[:, None, None, None] * directions[:, i].view(1, 3, 1, 1)
     return out
 
+
 # %% pca_lighting | right | einsum
 def pca_lighting(images, values, directions, alphas):
     return images + torch.einsum("ni,i,ci->nc", alphas, values, directions).reshape(-1, 3, 1, 1)
+
 
 # %% pca_lighting | wrong | directions as rows
 def pca_lighting(images, values, directions, alphas):
     return images + ((alphas * values) @ directions)[:, :, None, None]
 
+
 # %% pca_lighting | wrong | forgets the variances
 def pca_lighting(images, values, directions, alphas):
     return images + (alphas @ directions.T)[:, :, None, None]
+
 
 # %% pca_lighting | wrong | standard deviations in place of variances
 def pca_lighting(images, values, directions, alphas):
     return images + ((alphas * values.sqrt()) @ directions.T)[:, :, None, None]
 
+
 # %% pca_lighting | wrong | the same offset for all images
 def pca_lighting(images, values, directions, alphas):
     return images + ((alphas[:1] * values) @ directions.T)[:, :, None, None]
+
 
 # %% pca_lighting | wrong | clips
 def pca_lighting(images, values, directions, alphas):
     return (images + ((alphas * values) @ directions.T)[:, :, None, None]).clamp(0, 1)
 
+
 # %% pca_lighting | wrong | only the first direction
 def pca_lighting(images, values, directions, alphas):
     return images + (alphas[:, :1] * values[0] * directions[:, 0])[:, :, None, None]
+
 
 # %% five_crops | right | loops over the corners
 def five_crops(height, width, crop):
     places = [(y, x) for y in (0, height - crop) for x in (0, width - crop)]
     return [*places, ((height - crop) // 2, (width - crop) // 2)]
 
+
 # %% five_crops | right | lists
 def five_crops(height, width, crop):
     h, w = height - crop, width - crop
     return [[0, 0], [0, w], [h, 0], [h, w], [int(h / 2), int(w / 2)]]
+
 
 # %% five_crops | wrong | columns first
 def five_crops(height, width, crop):
     h, w = height - crop, width - crop
     return [(0, 0), (w, 0), (0, h), (w, h), (w // 2, h // 2)]
 
+
 # %% five_crops | wrong | bottom left before top right
 def five_crops(height, width, crop):
     h, w = height - crop, width - crop
     return [(0, 0), (h, 0), (0, w), (h, w), (h // 2, w // 2)]
+
 
 # %% five_crops | wrong | the centre of the image
 def five_crops(height, width, crop):
     h, w = height - crop, width - crop
     return [(0, 0), (0, w), (h, 0), (h, w), (height // 2, width // 2)]
 
+
 # %% five_crops | wrong | one pixel too few
 def five_crops(height, width, crop):
     h, w = height - crop - 1, width - crop - 1
     return [(0, 0), (0, w), (h, 0), (h, w), (h // 2, w // 2)]
+
 
 # %% five_crops | wrong | the centre is rounded up
 def five_crops(height, width, crop):
     h, w = height - crop, width - crop
     return [(0, 0), (0, w), (h, 0), (h, w), ((h + 1) // 2, (w + 1) // 2)]
 
+
 # %% five_crops | wrong | takes the image for a square
 def five_crops(height, width, crop):
     h = height - crop
     return [(0, 0), (0, h), (h, 0), (h, h), (h // 2, h // 2)]
+
 
 # %% mixup | right | by index
 def mixup(images, labels, share, classes):
@@ -153,29 +170,35 @@ def mixup(images, labels, share, classes):
     table = torch.eye(classes)
     return images * share + images[other] * (1 - share), table[labels] * share + table[labels[other]] * (1 - share)
 
+
 # %% mixup | right | lerp
 def mixup(images, labels, share, classes):
     targets = F.one_hot(labels, classes).float()
     return images.roll(1, 0).lerp(images, share), targets.roll(1, 0).lerp(targets, share)
+
 
 # %% mixup | wrong | share and rest exchanged
 def mixup(images, labels, share, classes):
     targets = F.one_hot(labels, classes).float()
     return (1 - share) * images + share * images.roll(1, 0), (1 - share) * targets + share * targets.roll(1, 0)
 
+
 # %% mixup | wrong | hard labels
 def mixup(images, labels, share, classes):
     return share * images + (1 - share) * images.roll(1, 0), F.one_hot(labels, classes).float()
+
 
 # %% mixup | wrong | the next image, not the one before
 def mixup(images, labels, share, classes):
     targets = F.one_hot(labels, classes).float()
     return share * images + (1 - share) * images.roll(-1, 0), share * targets + (1 - share) * targets.roll(-1, 0)
 
+
 # %% mixup | wrong | always half and half
 def mixup(images, labels, share, classes):
     targets = F.one_hot(labels, classes).float()
     return (images + images.roll(1, 0)) / 2, (targets + targets.roll(1, 0)) / 2
+
 
 # %% mixup | wrong | changes the images given
 def mixup(images, labels, share, classes):
@@ -184,10 +207,12 @@ def mixup(images, labels, share, classes):
     images += (1 - share) * other
     return images, share * targets + (1 - share) * targets.roll(1, 0)
 
+
 # %% mixup | wrong | as many classes as the labels show
 def mixup(images, labels, share, classes):
     targets = F.one_hot(labels).float()
     return share * images + (1 - share) * images.roll(1, 0), share * targets + (1 - share) * targets.roll(1, 0)
+
 
 # %% consistency | right | entropy of the mean minus the mean entropy
 def consistency(p, q, r):
@@ -196,48 +221,58 @@ def consistency(p, q, r):
 
     return (entropy((p + q + r) / 3) - (entropy(p) + entropy(q) + entropy(r)) / 3).mean()
 
+
 # %% consistency | right | with kl_div
 def consistency(p, q, r):
     log_m = ((p + q + r) / 3).log()
     return torch.stack([F.kl_div(log_m, x, reduction="batchmean") for x in (p, q, r)]).mean()
+
 
 # %% consistency | wrong | the KL the other way round
 def consistency(p, q, r):
     m = (p + q + r) / 3
     return sum((m * (m / x).log()).sum(1).mean() for x in (p, q, r)) / 3
 
+
 # %% consistency | wrong | the sum, not a third of it
 def consistency(p, q, r):
     m = (p + q + r) / 3
     return sum((x * (x / m).log()).sum(1).mean() for x in (p, q, r))
+
 
 # %% consistency | wrong | mean over the classes
 def consistency(p, q, r):
     m = (p + q + r) / 3
     return sum((x * (x / m).log()).mean() for x in (p, q, r)) / 3
 
+
 # %% consistency | wrong | sum over the images
 def consistency(p, q, r):
     m = (p + q + r) / 3
     return sum((x * (x / m).log()).sum() for x in (p, q, r)) / 3
+
 
 # %% consistency | wrong | in bits
 def consistency(p, q, r):
     m = (p + q + r) / 3
     return sum((x * (x / m).log2()).sum(1).mean() for x in (p, q, r)) / 3
 
+
 # %% consistency | wrong | distance to the first view
 def consistency(p, q, r):
     return sum((x * (x / p).log()).sum(1).mean() for x in (p, q, r)) / 3
+
 
 # %% consistency | wrong | squared distances
 def consistency(p, q, r):
     m = (p + q + r) / 3
     return sum((x - m).square().sum(1).mean() for x in (p, q, r)) / 3
 
+
 # %% straight_through | right | the order of the terms changed
 def straight_through(soft):
     return soft + ((soft > 0.5).float() - soft).detach()
+
 
 # %% straight_through | right | an autograd function
 class _Hard(torch.autograd.Function):
@@ -253,25 +288,31 @@ class _Hard(torch.autograd.Function):
 def straight_through(soft):
     return _Hard.apply(soft)
 
+
 # %% straight_through | wrong | no gradient
 def straight_through(soft):
     return (soft > 0.5).float()
+
 
 # %% straight_through | wrong | soft, not hard
 def straight_through(soft):
     return soft
 
+
 # %% straight_through | wrong | cut off wholly
 def straight_through(soft):
     return ((soft > 0.5).float() - soft + soft).detach()
+
 
 # %% straight_through | wrong | rounds: its gradient is zero
 def straight_through(soft):
     return soft.round()
 
+
 # %% straight_through | wrong | a steep sigmoid
 def straight_through(soft):
     return ((soft - 0.5) * 200).sigmoid()
+
 
 # %% straight_through | wrong | forgets detach
 def straight_through(soft):

@@ -8,6 +8,7 @@ def freeze(net, first):
             parameter.requires_grad = True
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
+
 # %% freeze | right | everything frozen, then freed from first on
 def freeze(net, first):
     net.requires_grad_(False)
@@ -15,11 +16,13 @@ def freeze(net, first):
         part.requires_grad_(True)
     return sum(p.numel() for part in list(net)[first:] for p in part.parameters())
 
+
 # %% freeze | wrong | freezes the wrong side
 def freeze(net, first):
     for i, part in enumerate(net):
         part.requires_grad_(i < first)
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
 
 # %% freeze | wrong | never frees again
 def freeze(net, first):
@@ -27,11 +30,13 @@ def freeze(net, first):
         part.requires_grad_(False)
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
+
 # %% freeze | wrong | counts tensors
 def freeze(net, first):
     for i, part in enumerate(net):
         part.requires_grad_(i >= first)
     return sum(p.requires_grad for p in net.parameters())
+
 
 # %% freeze | wrong | freezes net[first], too
 def freeze(net, first):
@@ -39,15 +44,18 @@ def freeze(net, first):
         part.requires_grad_(i > first)
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
 
+
 # %% freeze | wrong | counts, but freezes nothing
 def freeze(net, first):
     return sum(p.numel() for part in list(net)[first:] for p in part.parameters())
+
 
 # %% freeze | wrong | counts parameters, not parts
 def freeze(net, first):
     for i, parameter in enumerate(net.parameters()):
         parameter.requires_grad_(i >= first)
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
 
 # %% rate_groups | right | from the head backwards
 def rate_groups(net, head_rate, body_rate, decay):
@@ -62,6 +70,7 @@ def rate_groups(net, head_rate, body_rate, decay):
         rate = body_rate if rate is head_rate and part is net[-1] else rate * decay
     return groups
 
+
 # %% rate_groups | right | powers
 def rate_groups(net, head_rate, body_rate, decay):
     parts = [part for part in net if sum(1 for _ in part.parameters())]
@@ -73,17 +82,20 @@ def rate_groups(net, head_rate, body_rate, decay):
             groups.append({"params": [p for p in part.parameters() if p.requires_grad], "lr": rate})
     return groups
 
+
 # %% rate_groups | wrong | from the head to the input
 def rate_groups(net, head_rate, body_rate, decay):
     parts = [list(part.parameters()) for part in net if list(part.parameters())]
     rates = [head_rate] + [body_rate * decay**i for i in range(len(parts) - 1)]
     return [{"params": part, "lr": rate} for part, rate in zip(reversed(parts), rates)]
 
+
 # %% rate_groups | wrong | the first layer learns fastest
 def rate_groups(net, head_rate, body_rate, decay):
     parts = [list(part.parameters()) for part in net if list(part.parameters())]
     rates = [body_rate * decay**i for i in range(len(parts) - 1)] + [head_rate]
     return [{"params": part, "lr": rate} for part, rate in zip(parts, rates)]
+
 
 # %% rate_groups | wrong | a ReLU counts
 def rate_groups(net, head_rate, body_rate, decay):
@@ -92,11 +104,13 @@ def rate_groups(net, head_rate, body_rate, decay):
     pairs = [([p for p in part.parameters() if p.requires_grad], rate) for part, rate in zip(net, rates)]
     return [{"params": part, "lr": rate} for part, rate in pairs if part]
 
+
 # %% rate_groups | wrong | frozen parts are kept
 def rate_groups(net, head_rate, body_rate, decay):
     parts = [list(part.parameters()) for part in net if list(part.parameters())]
     rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
     return [{"params": part, "lr": rate} for part, rate in zip(parts, rates)]
+
 
 # %% rate_groups | wrong | frozen parts don't count
 def rate_groups(net, head_rate, body_rate, decay):
@@ -105,10 +119,12 @@ def rate_groups(net, head_rate, body_rate, decay):
     rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
     return [{"params": part, "lr": rate} for part, rate in zip(parts, rates)]
 
+
 # %% rate_groups | wrong | the body decays from the head's rate
 def rate_groups(net, head_rate, body_rate, decay):
     parts = [list(part.parameters()) for part in net if list(part.parameters())]
     return [{"params": part, "lr": head_rate * decay**i} for i, part in enumerate(reversed(parts))][::-1]
+
 
 # %% rate_groups | wrong | weights only
 def rate_groups(net, head_rate, body_rate, decay):
@@ -117,6 +133,7 @@ def rate_groups(net, head_rate, body_rate, decay):
     groups = [{"params": [p for p in part if p.requires_grad], "lr": rate} for part, rate in zip(parts, rates)]
     return [group for group in groups if group["params"]]
 
+
 # %% rate_at | right | counted from the end
 def rate_at(step, steps, warm, highest):
     if step + 1 <= warm:
@@ -124,11 +141,13 @@ def rate_at(step, steps, warm, highest):
     left = (steps - 1 - step) / (steps - warm)
     return highest * math.sin(math.pi * left / 2) ** 2
 
+
 # %% rate_at | right | the smaller one of both parts
 def rate_at(step, steps, warm, highest):
     rising = min((step + 1) / warm, 1)
     t = max((step + 1 - warm) / (steps - warm), 0)
     return highest * rising * (1 + math.cos(math.pi * t)) / 2
+
 
 # %% rate_at | wrong | begins with 0
 def rate_at(step, steps, warm, highest):
@@ -136,9 +155,11 @@ def rate_at(step, steps, warm, highest):
         return highest * step / warm
     return highest * (1 + math.cos(math.pi * (step - warm) / (steps - 1 - warm))) / 2
 
+
 # %% rate_at | wrong | no warm-up
 def rate_at(step, steps, warm, highest):
     return highest * (1 + math.cos(math.pi * step / (steps - 1))) / 2
+
 
 # %% rate_at | wrong | falls in a straight line
 def rate_at(step, steps, warm, highest):
@@ -146,11 +167,13 @@ def rate_at(step, steps, warm, highest):
         return highest * (step + 1) / warm
     return highest * (steps - 1 - step) / (steps - warm)
 
+
 # %% rate_at | wrong | never comes to 0
 def rate_at(step, steps, warm, highest):
     if step < warm:
         return highest * (step + 1) / warm
     return highest * (1 + math.cos(math.pi * (step - warm + 1) / (steps - warm + 1))) / 2
+
 
 # %% rate_at | wrong | a whole cosine wave
 def rate_at(step, steps, warm, highest):
@@ -158,11 +181,13 @@ def rate_at(step, steps, warm, highest):
         return highest * (step + 1) / warm
     return highest * (1 + math.cos(2 * math.pi * (step - warm + 1) / (steps - warm))) / 2
 
+
 # %% rate_at | wrong | degrees for radians
 def rate_at(step, steps, warm, highest):
     if step < warm:
         return highest * (step + 1) / warm
     return highest * (1 + math.cos(180 * (step - warm + 1) / (steps - warm))) / 2
+
 
 # %% update | right | through (C, values)
 def update(running_mean, running_var, batch, momentum=0.1):
@@ -170,6 +195,7 @@ def update(running_mean, running_var, batch, momentum=0.1):
     mean = running_mean + momentum * (values.mean(1) - running_mean)
     var = running_var + momentum * (values.var(1) - running_var)
     return mean, var
+
 
 # %% update | right | the library's layer
 def update(running_mean, running_var, batch, momentum=0.1):
@@ -179,25 +205,30 @@ def update(running_mean, running_var, batch, momentum=0.1):
     layer(batch)
     return layer.running_mean, layer.running_var
 
+
 # %% update | wrong | the biased variance
 def update(running_mean, running_var, batch, momentum=0.1):
     mean, var = batch.mean((0, 2, 3)), batch.var((0, 2, 3), correction=0)
     return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * var
+
 
 # %% update | wrong | momentum weighs the old value
 def update(running_mean, running_var, batch, momentum=0.1):
     mean, var = batch.mean((0, 2, 3)), batch.var((0, 2, 3))
     return momentum * running_mean + (1 - momentum) * mean, momentum * running_var + (1 - momentum) * var
 
+
 # %% update | wrong | standard deviation
 def update(running_mean, running_var, batch, momentum=0.1):
     mean, std = batch.mean((0, 2, 3)), batch.std((0, 2, 3))
     return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * std
 
+
 # %% update | wrong | one mean for all channels
 def update(running_mean, running_var, batch, momentum=0.1):
     mean, var = batch.mean(), batch.var()
     return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * var
+
 
 # %% update | wrong | changes what it was given
 def update(running_mean, running_var, batch, momentum=0.1):
@@ -205,14 +236,17 @@ def update(running_mean, running_var, batch, momentum=0.1):
     running_var.mul_(1 - momentum).add_(momentum * batch.var((0, 2, 3)))
     return running_mean, running_var
 
+
 # %% update | wrong | momentum is always 0.1
 def update(running_mean, running_var, batch, momentum=0.1):
     mean, var = batch.mean((0, 2, 3)), batch.var((0, 2, 3))
     return 0.9 * running_mean + 0.1 * mean, 0.9 * running_var + 0.1 * var
 
+
 # %% update | wrong | adds, without taking from the old
 def update(running_mean, running_var, batch, momentum=0.1):
     return running_mean + momentum * batch.mean((0, 2, 3)), running_var + momentum * batch.var((0, 2, 3))
+
 
 # %% advise | right | a dictionary
 def advise(per_class, similar, enough=50):
@@ -222,6 +256,7 @@ def advise(per_class, similar, enough=50):
         (True, True): "fine-tune a few layers or all",
         (True, False): "fine-tune all",
     }[per_class >= enough, similar]
+
 
 # %% advise | right | early returns
 def advise(per_class, similar, enough=50):
@@ -233,11 +268,13 @@ def advise(per_class, similar, enough=50):
         return "linear on top codes"
     return "linear on an earlier stage"
 
+
 # %% advise | wrong | similar the wrong way round
 def advise(per_class, similar, enough=50):
     if per_class < enough:
         return "linear on an earlier stage" if similar else "linear on top codes"
     return "fine-tune all" if similar else "fine-tune a few layers or all"
+
 
 # %% advise | wrong | enough is still little
 def advise(per_class, similar, enough=50):
@@ -245,11 +282,13 @@ def advise(per_class, similar, enough=50):
         return "linear on top codes" if similar else "linear on an earlier stage"
     return "fine-tune a few layers or all" if similar else "fine-tune all"
 
+
 # %% advise | wrong | the limit is fixed
 def advise(per_class, similar, enough=50):
     if per_class < 50:
         return "linear on top codes" if similar else "linear on an earlier stage"
     return "fine-tune a few layers or all" if similar else "fine-tune all"
+
 
 # %% advise | wrong | similarity is not used for a lot of data
 def advise(per_class, similar, enough=50):
@@ -257,11 +296,13 @@ def advise(per_class, similar, enough=50):
         return "linear on top codes" if similar else "linear on an earlier stage"
     return "fine-tune all"
 
+
 # %% advise | wrong | always top codes when there is little
 def advise(per_class, similar, enough=50):
     if per_class < enough:
         return "linear on top codes"
     return "fine-tune a few layers or all" if similar else "fine-tune all"
+
 
 # %% cheapest_good | right | a loop
 def cheapest_good(row):
@@ -273,6 +314,7 @@ def cheapest_good(row):
         if mean >= best[1] - best[2]:
             return method
 
+
 # %% cheapest_good | right | a list of the good ones
 def cheapest_good(row):
     means = [mean for _, mean, _ in row]
@@ -280,28 +322,34 @@ def cheapest_good(row):
     limit = means[where] - row[where][2]
     return [method for method, mean, _ in row if mean >= limit][0]
 
+
 # %% cheapest_good | wrong | the highest mean
 def cheapest_good(row):
     return max(row, key=lambda entry: entry[1])[0]
+
 
 # %% cheapest_good | wrong | each one's own spread
 def cheapest_good(row):
     best = max(mean for _, mean, _ in row)
     return next(method for method, mean, spread in row if mean + spread >= best)
 
+
 # %% cheapest_good | wrong | always the cheapest
 def cheapest_good(row):
     return row[0][0]
+
 
 # %% cheapest_good | wrong | the best is taken to be the last
 def cheapest_good(row):
     _, best, spread = row[-1]
     return next(method for method, mean, _ in row if mean >= best - spread)
 
+
 # %% cheapest_good | wrong | the dearest good one
 def cheapest_good(row):
     _, best, spread = max(row, key=lambda entry: entry[1])
     return [method for method, mean, _ in row if mean >= best - spread][-1]
+
 
 # %% cheapest_good | wrong | twice the spread
 def cheapest_good(row):

@@ -4,6 +4,7 @@ def setting(source_labels, target_labels, same_task):
         return "inductive"
     return {(True, True): "transductive", (False, False): "unsupervised"}.get((source_labels, same_task), "no transfer")
 
+
 # %% setting | right | asks in another order
 def setting(source_labels, target_labels, same_task):
     if source_labels and same_task and not target_labels:
@@ -11,6 +12,7 @@ def setting(source_labels, target_labels, same_task):
     if not source_labels and not same_task and not target_labels:
         return "unsupervised"
     return "inductive" if target_labels else "no transfer"
+
 
 # %% setting | wrong | inductive and transductive exchanged
 def setting(source_labels, target_labels, same_task):
@@ -20,6 +22,7 @@ def setting(source_labels, target_labels, same_task):
         return "inductive" if same_task else "no transfer"
     return "no transfer" if same_task else "unsupervised"
 
+
 # %% setting | wrong | inductive needs source labels
 def setting(source_labels, target_labels, same_task):
     if source_labels and target_labels:
@@ -28,11 +31,13 @@ def setting(source_labels, target_labels, same_task):
         return "transductive" if same_task else "no transfer"
     return "no transfer" if same_task else "unsupervised"
 
+
 # %% setting | wrong | ignores the task
 def setting(source_labels, target_labels, same_task):
     if target_labels:
         return "inductive"
     return "transductive" if source_labels else "unsupervised"
+
 
 # %% setting | wrong | inductive only for another task
 def setting(source_labels, target_labels, same_task):
@@ -42,6 +47,7 @@ def setting(source_labels, target_labels, same_task):
         return "transductive" if same_task else "no transfer"
     return "no transfer" if same_task else "unsupervised"
 
+
 # %% setting | wrong | unsupervised also for the same task
 def setting(source_labels, target_labels, same_task):
     if target_labels:
@@ -49,6 +55,7 @@ def setting(source_labels, target_labels, same_task):
     if source_labels:
         return "transductive" if same_task else "no transfer"
     return "unsupervised"
+
 
 # %% keep_first | right | deep copies
 def keep_first(source, target, n):
@@ -58,6 +65,7 @@ def keep_first(source, target, n):
             weights.requires_grad = False
     return target
 
+
 # %% keep_first | right | slices
 def keep_first(source, target, n):
     kept = target[:n]
@@ -65,11 +73,13 @@ def keep_first(source, target, n):
     kept.requires_grad_(False).eval()
     return target
 
+
 # %% keep_first | wrong | the same modules in both
 def keep_first(source, target, n):
     for i in range(n):
         target[i] = source[i].requires_grad_(False).eval()
     return target
+
 
 # %% keep_first | wrong | forgets the BatchNorm statistics
 def keep_first(source, target, n):
@@ -79,6 +89,7 @@ def keep_first(source, target, n):
         target[i].requires_grad_(False).eval()
     return target
 
+
 # %% keep_first | wrong | freezes without evaluation mode
 def keep_first(source, target, n):
     for i in range(n):
@@ -86,12 +97,14 @@ def keep_first(source, target, n):
         target[i].requires_grad_(False)
     return target
 
+
 # %% keep_first | wrong | doesn't freeze
 def keep_first(source, target, n):
     for i in range(n):
         target[i].load_state_dict(source[i].state_dict())
         target[i].eval()
     return target
+
 
 # %% keep_first | wrong | one layer too many
 def keep_first(source, target, n):
@@ -101,12 +114,14 @@ def keep_first(source, target, n):
         target[i].eval()
     return target
 
+
 # %% keep_first | wrong | copies everything, freezes n
 def keep_first(source, target, n):
     target.load_state_dict(source.state_dict())
     for i in range(n):
         target[i].requires_grad_(False).eval()
     return target
+
 
 # %% keep_first | wrong | the whole network in evaluation mode
 def keep_first(source, target, n):
@@ -115,12 +130,14 @@ def keep_first(source, target, n):
         target[i].requires_grad_(False)
     return target.eval()
 
+
 # %% keep_first | wrong | returns nothing useful
 def keep_first(source, target, n):
     for i in range(n):
         target[i].load_state_dict(source[i].state_dict())
         target[i].requires_grad_(False).eval()
     return source
+
 
 # %% verdict | right | plain Python
 def verdict(new, old):
@@ -129,6 +146,7 @@ def verdict(new, old):
     mean = sum(differences) / count
     error = (sum((d - mean) ** 2 for d in differences) / (count - 1) / count) ** 0.5
     return "helps" if mean > 2 * error else "harms" if mean < -2 * error else "can't tell"
+
 
 # %% verdict | right | the statistics module
 def verdict(new, old):
@@ -140,9 +158,11 @@ def verdict(new, old):
         return "helps"
     return "harms" if ratio < -2 else "can't tell"
 
+
 # %% verdict | wrong | only looks at the means
 def verdict(new, old):
     return "helps" if sum(new) > sum(old) else "harms"
+
 
 # %% verdict | wrong | old minus new
 def verdict(new, old):
@@ -150,11 +170,13 @@ def verdict(new, old):
     mean, error = d.mean(), d.std() / len(d) ** 0.5
     return "helps" if mean > 2 * error else "harms" if mean < -2 * error else "can't tell"
 
+
 # %% verdict | wrong | the spread, not the standard error
 def verdict(new, old):
     d = torch.tensor(new) - torch.tensor(old)
     mean, error = d.mean(), d.std()
     return "helps" if mean > 2 * error else "harms" if mean < -2 * error else "can't tell"
+
 
 # %% verdict | wrong | not in pairs
 def verdict(new, old):
@@ -163,16 +185,19 @@ def verdict(new, old):
     mean = new.mean() - old.mean()
     return "helps" if mean > 2 * error else "harms" if mean < -2 * error else "can't tell"
 
+
 # %% verdict | wrong | one standard error
 def verdict(new, old):
     d = torch.tensor(new) - torch.tensor(old)
     mean, error = d.mean(), d.std() / len(d) ** 0.5
     return "helps" if mean > error else "harms" if mean < -error else "can't tell"
 
+
 # %% verdict | wrong | never says harm
 def verdict(new, old):
     d = torch.tensor(new) - torch.tensor(old)
     return "helps" if d.mean() > 2 * d.std() / len(d) ** 0.5 else "can't tell"
+
 
 # %% choose | right | statistics
 def choose(results):
@@ -181,6 +206,7 @@ def choose(results):
     best = max(results.values(), key=statistics.mean)
     limit = statistics.mean(best) - statistics.stdev(best)
     return next(name for name, found in results.items() if statistics.mean(found) >= limit)
+
 
 # %% choose | right | two loops
 def choose(results):
@@ -195,19 +221,23 @@ def choose(results):
         if sum(found) / len(found) >= mean - spread:
             return name
 
+
 # %% choose | wrong | simply the best
 def choose(results):
     return max(results, key=lambda name: sum(results[name]) / len(results[name]))
 
+
 # %% choose | wrong | simply the cheapest
 def choose(results):
     return next(iter(results))
+
 
 # %% choose | wrong | each method's own spread
 def choose(results):
     means = {name: torch.tensor(found).mean() for name, found in results.items()}
     top = max(means.values())
     return next(name for name in results if means[name] + torch.tensor(results[name]).std() >= top)
+
 
 # %% choose | wrong | spread without n - 1
 def choose(results):
@@ -216,6 +246,7 @@ def choose(results):
     limit = means[best] - torch.tensor(results[best]).std(correction=0)
     return next(name for name in results if means[name] >= limit)
 
+
 # %% choose | wrong | the last that is good enough
 def choose(results):
     means = {name: torch.tensor(found).mean() for name, found in results.items()}
@@ -223,15 +254,20 @@ def choose(results):
     limit = means[best] - torch.tensor(results[best]).std()
     return [name for name in results if means[name] >= limit][-1]
 
+
 # %% choose | wrong | the best single seed
 def choose(results):
     best = max(results, key=lambda name: max(results[name]))
     limit = max(results[best]) - torch.tensor(results[best]).std()
     return next(name for name in results if max(results[name]) >= limit)
 
+
 # %% iou | right | torchvision
 def iou(a, b):
+    from torchvision.ops import box_iou
+
     return box_iou(torch.tensor([a], dtype=torch.float), torch.tensor([b], dtype=torch.float)).item()
+
 
 # %% iou | right | axis by axis
 def iou(a, b):
@@ -241,11 +277,13 @@ def iou(a, b):
     areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
     return shared / (areas - shared)
 
+
 # %% iou | wrong | the shared part counted twice
 def iou(a, b):
     w = max(0, min(a[2], b[2]) - max(a[0], b[0]))
     h = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     return w * h / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]))
+
 
 # %% iou | wrong | divides by the first box
 def iou(a, b):
@@ -253,15 +291,18 @@ def iou(a, b):
     h = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     return w * h / ((a[2] - a[0]) * (a[3] - a[1]))
 
+
 # %% iou | wrong | negative widths
 def iou(a, b):
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     return w * h / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - w * h)
 
+
 # %% iou | wrong | no overlap noticed only if both factors are negative
 def iou(a, b):
     shared = max(0, (min(a[2], b[2]) - max(a[0], b[0])) * (min(a[3], b[3]) - max(a[1], b[1])))
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
 
 # %% iou | wrong | pixels counted inclusively
 def iou(a, b):
@@ -269,6 +310,7 @@ def iou(a, b):
     h = max(0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
     area = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (a, b)]
     return w * h / (sum(area) - w * h)
+
 
 # %% iou | wrong | divides by the box around both
 def iou(a, b):

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
+import json
 import statistics
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
 
-from helpers import machine, training
+from helpers import codes, datasets, machine, training, transfer
+from helpers.backbones import Backbone
 from helpers.datasets import ImageSet
 
 _learned: dict[tuple, SmallNet] = {}  # networks that have learned a source task: once for every n
@@ -59,6 +59,11 @@ def only(image_set: ImageSet, classes: Sequence[int]) -> ImageSet:
     return dataclasses.replace(image_set.subset(rows), labels=labels, classes=names, soft=None, strata=None)
 
 
+def few(image_set: ImageSet, per_class: int, seed: int = 0) -> ImageSet:
+    """So many images of each class, drawn with this seed."""
+    return image_set.subset(datasets.few_shot(image_set.labels, per_class, seed))
+
+
 def transplant(source: SmallNet, classes: int, n: int, *, frozen: bool, seed: int = 0) -> SmallNet:
     """A new network: its first ``n`` layers are copies of the source's, all the others are random.
 
@@ -97,23 +102,65 @@ def accuracy(
 
     Without a source the first layers are random; with ``frozen`` they stay so.
     """
+    if n == 0:
+        source = None  # nothing of it is kept
     task = (source and source.fingerprint, seed, source_epochs)
-    what = (target.fingerprint, test.fingerprint, *task, n, frozen, epochs, torch.__version__, machine.device().type)
-    digest = hashlib.blake2b(repr(what).encode(), digest_size=12)
-    for module in (__file__, training.__file__):  # another way to learn is another result
-        digest.update(Path(module).read_bytes())
-    file = machine.cache_dir() / "results" / f"layers-{digest.hexdigest()}.txt"
+    file = transfer.result_file(("layers", target.fingerprint, test.fingerprint, *task, n, frozen, epochs), __file__)
     if file.exists():
-        return float(file.read_text())
+        return json.loads(file.read_text())
     if task not in _learned:
         machine.seed_everything(seed)
         network = SmallNet(2 if source is None else len(source.classes))
         _learned[task] = network if source is None else learn(network, source, epochs=source_epochs, seed=seed)
     network = transplant(_learned[task].cpu(), len(target.classes), n, frozen=frozen, seed=seed + 1000)
     found = training.evaluate(learn(network, target, epochs=epochs, seed=seed), test).accuracy
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(repr(found))
+    transfer.write(file, json.dumps(found))
     return found
+
+
+def accuracies(
+    pool: ImageSet,
+    test: ImageSet,
+    seeds: Iterable[int],
+    source: ImageSet | Callable[[int], ImageSet] | None = None,
+    *,
+    per_class: int = 20,
+    **options,
+) -> torch.Tensor:
+    """``accuracy`` for several seeds, (seeds,). Each seed draws its own few images of ``pool`` as the target.
+
+    Args:
+        source: an image set, or a function that makes one from a seed.
+        per_class: target images of each class.
+        options: of ``accuracy``.
+    """
+    found = []
+    for seed in seeds:
+        images = source(seed) if callable(source) else source
+        found.append(accuracy(few(pool, per_class, seed), test, source=images, seed=seed, **options))
+    return torch.tensor(found)
+
+
+def stage_codes(backbone: Backbone, image_set: ImageSet, stages: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Codes of several stages, stage -> (N, C), from one pass of the network for all of them. Kept on disk."""
+    several = copy.copy(backbone)  # the same weights
+
+    def all_codes(images: torch.Tensor, stage: str, pool: str) -> torch.Tensor:
+        seen: list[torch.Tensor] = []
+        modules = [backbone.net.get_submodule(backbone.module(stage)) for stage in stages]
+        handles = [m.register_forward_hook(lambda module, args, out: seen.append(out)) for m in modules]
+        try:
+            backbone(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.cat([maps.mean((2, 3)) for maps in seen], dim=1)
+
+    several.codes = all_codes
+    values = codes.extract(several, image_set, "+".join(stages), engine="torch", progress=False)
+    with torch.inference_mode():
+        widths = [backbone.codes(image_set.images[:1].to(machine.device()), stage).shape[1] for stage in stages]
+    return dict(zip(stages, values.split(widths, dim=1), strict=True))
 
 
 def simplest(results: Mapping[str, Sequence[float]]) -> str:

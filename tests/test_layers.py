@@ -8,7 +8,7 @@ import pytest
 import torch
 from made import stripes
 
-from helpers import layers, machine
+from helpers import backbones, layers, machine
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def test_accuracy_learns_repeats_and_is_kept(tmp_path, monkeypatch):
     options = {"source": source, "n": 3, "epochs": 6, "source_epochs": 3}
     found = layers.accuracy(target, test, **options)
     assert found > 0.9
-    kept = list(tmp_path.rglob("layers-*.txt"))
+    kept = list(tmp_path.rglob("layers-*.json"))
     kept[0].write_text("0.125")
     assert len(kept) == 1 and layers.accuracy(target, test, **options) == 0.125, "read from the disk"
     kept[0].unlink()
     assert layers.accuracy(target, test, **options) == found, "the same seed gives the same result"
     for changed in ({"n": 2}, {"frozen": True}, {"seed": 1}, {"epochs": 5}, {"source_epochs": 2}, {"source": None}):
         layers.accuracy(target, test, **{**options, **changed})
-    assert len(list(tmp_path.rglob("layers-*.txt"))) == 7, "each setting is a result of its own"
+    assert len(list(tmp_path.rglob("layers-*.json"))) == 7, "each setting is a result of its own"
 
 
 def test_the_simplest_method_that_is_not_clearly_worse():
@@ -72,3 +72,33 @@ def test_the_simplest_method_that_is_not_clearly_worse():
     assert layers.simplest(results) == "tune"
     assert layers.simplest({**results, "linear": [0.82, 0.83]}) == "linear", "0.825 is above 0.85 - 0.028"
     assert layers.simplest({"scratch": [0.4, 0.5], "linear": [0.8, 0.8]}) == "linear"
+
+
+def test_accuracies_draw_other_images_for_each_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "cache_dir", lambda: tmp_path)
+    asked = []
+
+    def source(seed):
+        asked.append(seed)
+        return stripes(40, seed=seed)
+
+    pool, test = stripes(60, seed=5), stripes(40, seed=6)
+    options = {"per_class": 8, "n": 2, "epochs": 2, "source_epochs": 1}
+    found = layers.accuracies(pool, test, range(3), source, **options)
+    each = [
+        layers.accuracy(layers.few(pool, 8, seed), test, source=source(seed), seed=seed, n=2, epochs=2, source_epochs=1)
+        for seed in range(3)
+    ]
+    assert found.tolist() == pytest.approx(each) and asked[:3] == [0, 1, 2]
+    assert not torch.equal(layers.few(pool, 8, 0).images, layers.few(pool, 8, 1).images)
+
+
+def test_codes_of_several_stages_in_one_pass_are_those_of_each_stage(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "cache_dir", lambda: tmp_path)
+    images, backbone = stripes(6), backbones.load(pretrained=False)
+    backbone.to(machine.device())
+    found = layers.stage_codes(backbone, images, ["block2", "block5"])
+    for stage, values in found.items():
+        with torch.inference_mode():
+            expected = backbone.codes(images.images.to(machine.device()), stage).cpu()
+        assert torch.allclose(values, expected, rtol=1e-3, atol=1e-4), stage

@@ -145,6 +145,14 @@ def _runner(
 
 
 def _openvino(network: Callable, example: torch.Tensor) -> Callable[[torch.Tensor], np.ndarray]:
+    core, model = _convert(network, example)
+    # f32: the default precision rounds to bfloat16 where the CPU has it, and then codes depend on the machine.
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda images: compiled(np.ascontiguousarray(images.numpy()))[0].copy()
+
+
+def _convert(network: Callable, example: torch.Tensor) -> tuple:
+    """(OpenVINO's core, the network as its model) for batches of 1 to 1,024 images like ``example``."""
     sys.modules.setdefault("openvino_telemetry", None)  # nothing is reported to anyone
     import openvino
 
@@ -158,10 +166,7 @@ def _openvino(network: Callable, example: torch.Tensor) -> Callable[[torch.Tenso
         program = torch.export.export(
             Codes().eval(), (two,), dynamic_shapes=({0: torch.export.Dim("n", max=1024)},), strict=False
         )
-        model = openvino.convert_model(program)
-    # f32: the default precision rounds to bfloat16 where the CPU has it, and then codes depend on the machine.
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: compiled(np.ascontiguousarray(images.numpy()))[0].copy()
+        return openvino.Core(), openvino.convert_model(program)
 
 
 class _Rows:

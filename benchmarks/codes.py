@@ -1,0 +1,118 @@
+"""Codes a second on this device: ``python benchmarks/codes.py``.
+
+- eager, channels_last: the network in PyTorch, in evaluation mode, batches of 64;
+- ours: ``helpers.codes.extract`` without its cache, resizing and conversion of the network included;
+- ours, again: the second view of the same set (the network is converted already);
+- OpenVINO's own, ONNX Runtime's own: the converted network alone on batches that are there already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import time
+from collections.abc import Callable
+
+import torch
+from common import keep, take_turns
+
+from helpers import backbones, codes, datasets, machine
+
+BATCH = 64
+
+
+def speed(images: torch.Tensor, run: Callable[[torch.Tensor], object]) -> float:
+    run(images[:BATCH])
+    start = time.perf_counter()
+    for part in images.split(BATCH):
+        run(part)
+    return len(images) / (time.perf_counter() - start)
+
+
+@torch.inference_mode()
+def torch_alone(network: backbones.Backbone, images: torch.Tensor, layout: torch.memory_format) -> float:
+    device = machine.device()
+    network.to(device, memory_format=layout)
+    return speed(images, lambda part: network.codes(part.to(device).float().contiguous(memory_format=layout)).cpu())
+
+
+def ours(network: backbones.Backbone, image_set: datasets.ImageSet, fresh: bool) -> float:
+    if fresh:
+        codes._converted.clear()
+    start = time.perf_counter()
+    codes.extract(network, image_set, cache=False, progress=False, flip=not fresh)
+    return len(image_set) / (time.perf_counter() - start)
+
+
+class _Codes(torch.nn.Module):
+    """What is exported: pixels -> codes."""
+
+    def __init__(self, network: backbones.Backbone) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.network.codes(pixels, "penultimate")
+
+
+def onnx_arm(network: backbones.Backbone, images: torch.Tensor) -> Callable[[], float]:
+    import onnxruntime
+
+    file = io.BytesIO()
+    torch.onnx.export(_Codes(network).eval(), (images[:BATCH].float(),), file, dynamo=False)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda: speed(images, lambda part: session.run(None, {name: part.float().numpy()}))
+
+
+def openvino_arm(network: backbones.Backbone, images: torch.Tensor, precision: str) -> Callable[[], float]:
+    """Several batches at once, as its documentation advises for throughput."""
+    core, model = codes._convert(lambda part: network.codes(part, "penultimate"), images[:BATCH])
+    hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
+    compiled = core.compile_model(model, "CPU", hints)
+    from openvino import AsyncInferQueue
+
+    def measure() -> float:
+        compiled(images[:BATCH].numpy())
+        queue, start = AsyncInferQueue(compiled), time.perf_counter()
+        for part in images.split(BATCH):
+            queue.start_async({0: part.numpy()})
+        queue.wait_all()
+        return len(images) / (time.perf_counter() - start)
+
+    return measure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="*", default=["efficientnet_lite0", "resnet18"])
+    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    whole = datasets.load("solar-cells", size=options.size)
+    image_set = whole.subset(torch.arange(options.images // BATCH * BATCH))
+    few = image_set.images[: 4 * BATCH]  # the slow ones need no more
+    cpu = machine.device().type == "cpu"
+    figures = {}
+    for name in options.networks:
+        network = backbones.load(name, pretrained=name.startswith("efficientnet")).eval()
+        arms = {
+            "eager": lambda n=network: torch_alone(n, few, torch.contiguous_format),
+            "channels_last": lambda n=network: torch_alone(n, few, torch.channels_last),
+            "ours": lambda n=network: ours(n, image_set, fresh=True),
+            "ours, again": lambda n=network: ours(n, image_set, fresh=False),
+        }
+        if cpu and importlib.util.find_spec("openvino"):
+            for precision in ("f32", "bf16"):
+                arms[f"OpenVINO's own, {precision}"] = openvino_arm(network, image_set.images, precision)
+        if cpu and importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+            arms["ONNX Runtime's own"] = onnx_arm(network, image_set.images)
+        print(f"{name}, {options.size} pixels")
+        figures[name] = take_turns(arms, options.rounds)
+    keep(f"codes-{machine.device().type}", figures, "images/s", settings=vars(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What the benchmarks share: arms that take turns, medians, and results that say where they were measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+sys.path.insert(0, str(ROOT))
+
+from helpers import transfer  # noqa: E402
+
+PEERS = ("fastai", "lightning", "openTSNE", "onnxruntime", "openvino", "scikit-learn", "torchvision")
+
+
+def take_turns(arms: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Every arm once, then every arm again ...: a machine that slows down slows all of them. Returns the figures."""
+    found: dict[str, list[float]] = {name: [] for name in arms}
+    for turn in range(rounds):
+        for name, measure in arms.items():
+            found[name].append(measure())
+            print(f"  round {turn + 1} of {rounds}  {name:24s} {found[name][-1]:10.2f}", flush=True)
+    return found
+
+
+def where() -> dict[str, str]:
+    """Machine and versions."""
+    import torch
+
+    versions = transfer.versions() | {"system": platform.system(), "threads": str(torch.get_num_threads())}
+    for name in PEERS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def keep(name: str, figures: dict[str, dict[str, list[float]]], unit: str, **more) -> None:
+    """Print medians and ratios, and write benchmarks/results/<name>.json: {case: {arm: [figure a round]}}."""
+    for case, arms in figures.items():
+        best = max(statistics.median(values) for values in arms.values())
+        print(f"{name}, {case} ({unit}; median of {len(next(iter(arms.values())))} rounds)")
+        for arm, values in arms.items():
+            middle = statistics.median(values)
+            span = f"({min(values):.2f} - {max(values):.2f})"
+            print(f"  {arm:24s} {middle:10.2f}  {middle / best:6.2f} of the highest  {span}")
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"unit": unit, "figures": figures, "where": where(), **more}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")

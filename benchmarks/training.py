@@ -1,0 +1,215 @@
+"""Training throughput, images a second, of one epoch through all layers: ``python benchmarks/training.py``.
+
+The same images (files on the disk), network, image size, batch and crops-and-flips for everybody:
+
+- ours: ``helpers.training.fit``;
+- plain loop: dataset, workers, transforms, loop and ``.item()`` as in the usual PyTorch tutorial;
+- fastai, Lightning: their own loaders and loops, where they are installed (``pip install fastai lightning``);
+- ceiling: forward, backward and step on one batch that is there already, channels_last. Nobody can be faster.
+
+The first epoch of each turn warms up; the second one counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import tempfile
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import torch
+from common import keep, take_turns
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from helpers import augmentation, backbones, datasets, machine, training
+
+WORKERS = min(4, os.cpu_count() or 1)
+
+
+def network(name: str, classes: int) -> nn.Module:
+    """Random weights: the speed is the same."""
+    return backbones.load(name, pretrained=False, classes=classes)
+
+
+def ours(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+    augment = augmentation.RandomAffine(area=(0.4, 1.0))
+    model = network(name, len(image_set.classes))
+    history = training.fit(model, image_set, epochs=2, batch=batch, size=size, augment=augment, progress=False)
+    return len(image_set) / history["seconds"][1]
+
+
+def plain(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    steps = [
+        transforms.RandomResizedCrop(size, (0.4, 1.0)),
+        transforms.RandomHorizontalFlip(),
+        transforms.PILToTensor(),
+    ]
+    files = ImageFolder(str(folder), transforms.Compose(steps))
+    loader = torch.utils.data.DataLoader(files, batch, shuffle=True, num_workers=WORKERS)
+    device = machine.device()
+    model = network(name, len(image_set.classes)).to(device)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    for _ in range(2):
+        start, loss_sum, correct = time.perf_counter(), 0.0, 0
+        model.train()
+        for pixels, labels in loader:
+            pixels, labels = pixels.float().to(device), labels.to(device)
+            optimiser.zero_grad()
+            scores = model(pixels)
+            loss = F.cross_entropy(scores, labels)
+            loss.backward()
+            optimiser.step()
+            loss_sum += loss.item() * len(pixels)
+            correct += (scores.argmax(1) == labels).sum().item()
+        seconds = time.perf_counter() - start
+    return len(image_set) / seconds
+
+
+def with_fastai(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+    from fastai.vision.all import (
+        Callback,
+        CrossEntropyLossFlat,
+        ImageDataLoaders,
+        Learner,
+        RandomResizedCrop,
+        aug_transforms,
+    )
+
+    class Clock(Callback):
+        def before_train(self):
+            self.start = time.perf_counter()
+
+        def after_train(self):
+            self.learn.last_seconds = time.perf_counter() - self.start
+
+    data = ImageDataLoaders.from_folder(
+        folder,
+        valid_pct=0.02,
+        item_tfms=RandomResizedCrop(size, min_scale=0.4),
+        batch_tfms=aug_transforms(max_rotate=0, max_lighting=0, max_warp=0, max_zoom=1.0),
+        bs=batch,
+        num_workers=WORKERS,
+    )
+    learner = Learner(data, network(name, len(image_set.classes)), loss_func=CrossEntropyLossFlat(), cbs=[Clock()])
+    if torch.cuda.is_available():
+        learner.to_fp16()
+    with learner.no_bar(), learner.no_logging():
+        learner.fit_one_cycle(2)
+    return len(data.train) * batch / learner.last_seconds
+
+
+def with_lightning(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+    import lightning
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = network(name, len(image_set.classes))
+
+        def on_train_epoch_start(self):
+            self.start = time.perf_counter()
+
+        def on_train_epoch_end(self):
+            self.seconds = time.perf_counter() - self.start
+
+        def training_step(self, parts, _):
+            return F.cross_entropy(self.net(parts[0].float()), parts[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1e-3, momentum=0.9)
+
+    steps = [
+        transforms.RandomResizedCrop(size, (0.4, 1.0)),
+        transforms.RandomHorizontalFlip(),
+        transforms.PILToTensor(),
+    ]
+    files = ImageFolder(str(folder), transforms.Compose(steps))
+    options = {"num_workers": WORKERS, "persistent_workers": WORKERS > 0}
+    loader = torch.utils.data.DataLoader(files, batch, shuffle=True, **options)
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    precision = "16-mixed" if torch.cuda.is_available() else "32-true"
+    module = Module()
+    lightning.Trainer(max_epochs=2, precision=precision, **quiet).fit(module, loader)
+    return len(image_set) / module.seconds
+
+
+def ceiling(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+    device = machine.device()
+    model = network(name, len(image_set.classes)).to(device, memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(model.parameters(), fused=device.type == "cuda")
+    pixels = (torch.rand(batch, 3, size, size, device=device) * 255).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(batch, dtype=torch.long, device=device)
+    steps = -(-len(image_set) // batch)
+    for _ in range(2):
+        _wait(device)
+        start = time.perf_counter()
+        for _ in range(steps):
+            with training._autocast("auto", device):
+                loss = F.cross_entropy(model(pixels).float(), labels)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+        _wait(device)
+        seconds = time.perf_counter() - start
+    return steps * batch / seconds
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def write(image_set: datasets.ImageSet, folder: Path) -> None:
+    """Class folders of JPEG files, for those who read files."""
+    for i, (image, label) in enumerate(zip(image_set.images, image_set.labels, strict=True)):
+        place = folder / image_set.classes[label]
+        place.mkdir(exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).convert("RGB").save(place / f"{i}.jpg", quality=92)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="*", default=["efficientnet_lite0", "resnet18"])
+    parser.add_argument("--images", type=int, default=384)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")  # the peers' own
+    arms = {"ours": ours, "plain loop": plain}
+    arms |= {"fastai": with_fastai} if importlib.util.find_spec("fastai") else {}
+    arms |= {"Lightning": with_lightning} if importlib.util.find_spec("lightning") else {}
+    arms["ceiling"] = ceiling
+    whole = datasets.load("solar-cells", size=256)
+    image_set = whole.subset(torch.arange(len(whole))[:: max(1, len(whole) // options.images)][: options.images])
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        write(image_set, Path(folder))
+        for name in options.networks:
+            print(f"{name}, {len(image_set)} images of {options.size} pixels, batch {options.batch}")
+            ready = {
+                arm: partial(run, name, image_set, Path(folder), options.size, options.batch)
+                for arm, run in arms.items()
+            }
+            figures[name] = take_turns(ready, options.rounds)
+    keep(f"training-{machine.device().type}", figures, "images/s", settings=vars(options))
+
+
+if __name__ == "__main__":
+    main()

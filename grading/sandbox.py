@@ -241,6 +241,17 @@ def _watch(inner: int, limits: Limits) -> None:
         time.sleep(0.2)
 
 
+def seconds_used(process: int) -> tuple[float, bool]:
+    """The CPU time of a process and all below it, and whether any of them could run right now."""
+    used, runs = 0.0, False
+    for number in _descendants(process) if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError, IndexError):
+            parts = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+            used += sum(map(int, parts[11:15])) / os.sysconf("SC_CLK_TCK")
+            runs = runs or parts[0] in "RD"
+    return used, runs
+
+
 def _descendants(process: int) -> list[int]:
     found = [process]
     for number in found:

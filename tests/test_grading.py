@@ -17,7 +17,7 @@ from tools import answers, lesson
 
 ANSWERS = Path(__file__).parent / "answers"
 SAMPLE = "01_convolution_arithmetic"  # of every kind: functions, values, layers, loops
-SHORT = Limits(cell=4, total=40, memory=1500)
+SHORT = Limits(cell=2, total=40, memory=1500)
 
 
 def notebook(course: Lesson, given: dict[str, str]) -> nbformat.NotebookNode:
@@ -188,7 +188,7 @@ def add_1(n):
 import json, os, struct
 def add_1(n):
     for fd in range(3, 20):
-        for head in ({"score": 2.0}, {"checks": {"add_1": {"score": 2.0}}}, {"result": {"float": "2.0"}, "changed": []}):
+        for head in ({"score": 2.0}, {"checks": {"add_1": {"score": 2.0}}}, {"result": 2, "changed": []}):
             text = json.dumps(head).encode()
             try: os.write(fd, struct.pack("<II", len(text), 0) + text)
             except OSError: pass
@@ -287,22 +287,32 @@ def right_answers(course: Lesson) -> dict[str, str]:
     return {f"add_{i}": f"def add_{i}(n):\n    return n + {i}" for i in range(1, len(course.checks) + 1)}
 
 
-@pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
-@pytest.mark.parametrize("part", [0, 1, 2], ids=["a third", "another", "the last"])
-def test_no_cheat_gets_a_mark(small: Lesson, part: int, monkeypatch, tmp_path: Path):
-    monkeypatch.setenv("CANARY", "1")
-    with Bench(small.setup, SHORT) as bench:
-        for title, code in list(CHEATS.items())[part::3]:
-            code = (
-                code.replace("ROOT", repr(str(lesson.ROOT)))
-                .replace("FOLDER", repr(str(tmp_path)))
-                .replace("PORT", "22")
-            )
-            made = notebook(small, {**right_answers(small), "add_1": code})
-            result = bench.judge(tasks.prepare(small, made).task)["checks"]
+SLOW = {title for title, code in CHEATS.items() if any(w in code for w in ("while True", "10**8", "300000", "10000"))}
+
+
+def try_cheats(course: Lesson, titles: list[str], folder: Path) -> None:
+    """None of them may give a mark, or cost one in another exercise of the same notebook."""
+    with Bench(course.setup, SHORT) as bench:
+        for title in titles:
+            code = CHEATS[title].replace("FOLDER", repr(str(folder))).replace("PORT", "22")
+            code = code.replace("ROOT", repr(str(lesson.ROOT)))
+            made = notebook(course, {**right_answers(course), "add_1": code})
+            result = bench.judge(tasks.prepare(course, made).task)["checks"]
             assert result["add_1"]["score"] == 0.0, (title, result["add_1"])
             assert result["add_3"]["score"] == 2.0, (title, result["add_3"])
-    assert not list(lesson.ROOT.rglob("written_by_a_student.py"))
+    assert not list((lesson.ROOT / "helpers").glob("written_by*")) and not list(folder.glob("written_by*"))
+
+
+@pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
+def test_no_cheat_gets_a_mark(small: Lesson, monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("CANARY", "1")
+    try_cheats(small, [title for title in CHEATS if title not in SLOW], tmp_path)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("title", sorted(SLOW))
+def test_no_slow_cheat_gets_a_mark(small: Lesson, title: str, tmp_path: Path):
+    try_cheats(small, [title], tmp_path)
 
 
 def test_feedback_shows_no_hidden_test(small: Lesson):

@@ -17,39 +17,48 @@ hand_result = [[3, 0], [8, 3]]
 # %% hand_result | wrong | pads the image
 hand_result = [[2, 4, 0], [0, 3, 8], [0, 0, 3]]
 
+
 # %% output_size | right | division and floor
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
     span = dilation * (kernel - 1) + 1
     return math.floor((n + 2 * padding - span) / stride) + 1
+
 
 # %% output_size | right | counts the places
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
     last = n + 2 * padding - dilation * (kernel - 1)
     return len(range(0, last, stride))
 
+
 # %% output_size | wrong | forgets the padding
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
     return (n - dilation * (kernel - 1) - 1) // stride + 1
+
 
 # %% output_size | wrong | pads one side only
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
     return (n + padding - dilation * (kernel - 1) - 1) // stride + 1
 
+
 # %% output_size | wrong | no floor
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
     return (n + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1
+
 
 # %% output_size | wrong | dilation times the whole kernel
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
     return (n + 2 * padding - dilation * kernel) // stride + 1
 
+
 # %% output_size | wrong | rounds to the nearest
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
     return round((n + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
 
+
 # %% output_size | wrong | rounds up
 def output_size(n, kernel, stride=1, padding=0, dilation=1):
     return math.ceil((n + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
+
 
 # %% conv_plain | right | sums shifted images
 def conv_plain(x, kernel):
@@ -60,6 +69,7 @@ def conv_plain(x, kernel):
         for b in range(kw):
             out += kernel[a, b] * x[a : a + rows, b : b + columns]
     return out
+
 
 # %% conv_plain | right | four loops
 def conv_plain(x, kernel):
@@ -73,6 +83,7 @@ def conv_plain(x, kernel):
                     out[i, j] += x[i + a, j + b] * kernel[a, b]
     return out
 
+
 # %% conv_plain | wrong | flips the kernel
 def conv_plain(x, kernel):
     kernel = kernel.flip(0, 1)
@@ -83,6 +94,7 @@ def conv_plain(x, kernel):
             out[i, j] = (kernel * x[i : i + kh, j : j + kw]).sum()
     return out
 
+
 # %% conv_plain | wrong | square inputs only
 def conv_plain(x, kernel):
     n, k = x.shape[0], kernel.shape[0]
@@ -91,6 +103,7 @@ def conv_plain(x, kernel):
         for j in range(n - k + 1):
             out[i, j] = (kernel * x[i : i + k, j : j + k]).sum()
     return out
+
 
 # %% conv_plain | wrong | one row and column too few
 def conv_plain(x, kernel):
@@ -101,13 +114,16 @@ def conv_plain(x, kernel):
             out[i, j] = (kernel * x[i : i + kh, j : j + kw]).sum()
     return out
 
+
 # %% conv_plain | wrong | the library's function
 def conv_plain(x, kernel):
     return F.conv2d(x[None, None], kernel[None, None])[0, 0]
 
+
 # %% conv_plain | wrong | zeros of the right shape
 def conv_plain(x, kernel):
     return torch.zeros(x.shape[0] - kernel.shape[0] + 1, x.shape[1] - kernel.shape[1] + 1)
+
 
 # %% conv_layer | right | filters by a matrix product
 def conv_layer(x, weight, bias, stride=1, padding=0):
@@ -120,6 +136,7 @@ def conv_layer(x, weight, bias, stride=1, padding=0):
             patch = x[:, i * stride : i * stride + kh, j * stride : j * stride + kw].flatten()
             out[:, i, j] = weight.flatten(1) @ patch + bias
     return out
+
 
 # %% conv_layer | right | stride taken from the full result
 def conv_layer(x, weight, bias, stride=1, padding=0):
@@ -134,6 +151,7 @@ def conv_layer(x, weight, bias, stride=1, padding=0):
                     out[k] += weight[k, c, a, b] * x[c, a : a + rows, b : b + columns]
     return out[:, ::stride, ::stride]
 
+
 # %% conv_layer | wrong | no bias
 def conv_layer(x, weight, bias, stride=1, padding=0):
     x = F.pad(x, (padding,) * 4)
@@ -144,6 +162,7 @@ def conv_layer(x, weight, bias, stride=1, padding=0):
         for j in range(columns):
             out[:, i, j] = (weight * x[:, i * stride : i * stride + kh, j * stride : j * stride + kw]).sum((1, 2, 3))
     return out
+
 
 # %% conv_layer | wrong | the bias is added once a channel
 def conv_layer(x, weight, bias, stride=1, padding=0):
@@ -159,6 +178,7 @@ def conv_layer(x, weight, bias, stride=1, padding=0):
                     out[k] += weight[k, c, a, b] * x[c, a : a + rows, b : b + columns]
     return out[:, ::stride, ::stride]
 
+
 # %% conv_layer | wrong | the first channel only
 def conv_layer(x, weight, bias, stride=1, padding=0):
     x = F.pad(x, (padding,) * 4)
@@ -171,6 +191,7 @@ def conv_layer(x, weight, bias, stride=1, padding=0):
                 out[k] += weight[k, 0, a, b] * x[0, a : a + rows, b : b + columns]
     return out[:, ::stride, ::stride]
 
+
 # %% conv_layer | wrong | the stride sets the size but not the step
 def conv_layer(x, weight, bias, stride=1, padding=0):
     x = F.pad(x, (padding,) * 4)
@@ -181,6 +202,7 @@ def conv_layer(x, weight, bias, stride=1, padding=0):
         for j in range(columns):
             out[:, i, j] = (weight * x[:, i : i + kh, j : j + kw]).sum((1, 2, 3)) + bias
     return out
+
 
 # %% conv_layer | wrong | pads the rows only
 def conv_layer(x, weight, bias, stride=1, padding=0):
@@ -194,6 +216,7 @@ def conv_layer(x, weight, bias, stride=1, padding=0):
             out[:, i, j] = (weight * patch).sum((1, 2, 3)) + bias
     return out
 
+
 # %% conv_full | right | unfold
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     n, _, height, width = x.shape
@@ -206,6 +229,7 @@ def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         parts.append((own.flatten(1) @ patches).reshape(n, -1, rows, columns))
     out = torch.cat(parts, 1)
     return out if bias is None else out + bias.view(1, -1, 1, 1)
+
 
 # %% conv_full | right | every index by itself
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -228,14 +252,17 @@ def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
             out[:, k] += bias[k]
     return out
 
+
 # %% conv_full | wrong | ignores the dilation
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return arithmetic.conv2d_naive(x, weight, bias, stride=stride, padding=padding, groups=groups)
+
 
 # %% conv_full | wrong | every filter sees the first group
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     return arithmetic.conv2d_naive(x[:, : weight.shape[1]], weight, bias, **options)
+
 
 # %% conv_full | wrong | groups taken in turn
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -250,15 +277,18 @@ def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         )
     return torch.cat(out, 1)
 
+
 # %% conv_full | wrong | the first image only
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return arithmetic.conv2d_naive(x[:1], weight, bias, **options)
 
+
 # %% conv_full | wrong | needs a bias
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     return arithmetic.conv2d_naive(x, weight, **options) + bias.view(1, -1, 1, 1)
+
 
 # %% conv_full | wrong | changes the caller's x
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -267,43 +297,53 @@ def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     x *= 0
     return out
 
+
 # %% conv_full | wrong | the library's function
 def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
 
 # %% count_parameters | right | asks the library
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     layer = nn.Conv2d(channels, filters, kernel, groups=groups, bias=bias, device="meta")
     return sum(p.numel() for p in layer.parameters())
 
+
 # %% count_parameters | right | weights, then biases
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     weights = filters * (channels // groups) * kernel**2
     return weights + filters if bias else weights
 
+
 # %% count_parameters | wrong | no biases
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     return kernel * kernel * channels // groups * filters
+
 
 # %% count_parameters | wrong | always a bias
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     return (kernel * kernel * channels // groups + 1) * filters
 
+
 # %% count_parameters | wrong | ignores the groups
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     return (kernel * kernel * channels + bias) * filters
+
 
 # %% count_parameters | wrong | divides the filters too
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     return (kernel * kernel * channels // groups + bias) * filters // groups
 
+
 # %% count_parameters | wrong | forgets the depth
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     return (kernel * kernel + bias) * filters
 
+
 # %% count_parameters | wrong | one bias for the layer
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     return kernel * kernel * channels // groups * filters + bias
+
 
 # %% receptive_field | right | from the last layer down
 def receptive_field(layers):
@@ -312,15 +352,16 @@ def receptive_field(layers):
         size = (size - 1) * stride + dilation * (kernel - 1) + 1
     return size
 
+
 # %% receptive_field | right | product of the strides before
 def receptive_field(layers):
-    return 1 + sum(
-        d * (k - 1) * math.prod(s for _, s, _ in layers[:i]) for i, (k, _, d) in enumerate(layers)
-    )
+    return 1 + sum(d * (k - 1) * math.prod(s for _, s, _ in layers[:i]) for i, (k, _, d) in enumerate(layers))
+
 
 # %% receptive_field | wrong | ignores the strides
 def receptive_field(layers):
     return 1 + sum(dilation * (kernel - 1) for kernel, _, dilation in layers)
+
 
 # %% receptive_field | wrong | a stride acts on its own layer
 def receptive_field(layers):
@@ -330,6 +371,7 @@ def receptive_field(layers):
         size += dilation * (kernel - 1) * jump
     return size
 
+
 # %% receptive_field | wrong | ignores the dilation
 def receptive_field(layers):
     size, jump = 1, 1
@@ -337,6 +379,7 @@ def receptive_field(layers):
         size += (kernel - 1) * jump
         jump *= stride
     return size
+
 
 # %% receptive_field | wrong | kernel, not kernel - 1
 def receptive_field(layers):
@@ -346,6 +389,7 @@ def receptive_field(layers):
         jump *= stride
     return size
 
+
 # %% receptive_field | wrong | the stride of the layer before only
 def receptive_field(layers):
     size, before = 1, 1
@@ -354,6 +398,7 @@ def receptive_field(layers):
         before = stride
     return size
 
+
 # %% receptive_field | wrong | starts with the first kernel, so needs a layer
 def receptive_field(layers):
     size, jump = layers[0][0], layers[0][1]
@@ -361,6 +406,7 @@ def receptive_field(layers):
         size += dilation * (kernel - 1) * jump
         jump *= stride
     return size
+
 
 # %% shift_right | right | a tensor
 shift_right = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 0]])
@@ -404,12 +450,14 @@ wrong = {"response": {(3, 0), (3, 1), (3, 2)}, "pooled": {(1, 1), (2, 1)}}
 # %% wrong | wrong | trusts the first table
 wrong = {"response": set(), "pooled": {(1, 1), (2, 1)}}
 
+
 # %% to_convolution | right | parameters replaced
 def to_convolution(linear, channels, height, width):
     layer = nn.Conv2d(channels, linear.out_features, (height, width))
     layer.weight = nn.Parameter(linear.weight.detach().view(linear.out_features, channels, height, width))
     layer.bias = nn.Parameter(linear.bias.detach())
     return layer
+
 
 # %% to_convolution | right | load_state_dict
 def to_convolution(linear, channels, height, width):
@@ -418,9 +466,11 @@ def to_convolution(linear, channels, height, width):
     layer.load_state_dict({"weight": weight, "bias": linear.bias})
     return layer
 
+
 # %% to_convolution | wrong | random weights
 def to_convolution(linear, channels, height, width):
     return nn.Conv2d(channels, linear.out_features, kernel_size=(height, width))
+
 
 # %% to_convolution | wrong | channels last
 def to_convolution(linear, channels, height, width):
@@ -430,11 +480,13 @@ def to_convolution(linear, channels, height, width):
     layer.bias = linear.bias
     return layer
 
+
 # %% to_convolution | wrong | no bias
 def to_convolution(linear, channels, height, width):
     layer = nn.Conv2d(channels, linear.out_features, kernel_size=(height, width), bias=False)
     layer.weight = nn.Parameter(linear.weight.detach().reshape(-1, channels, height, width))
     return layer
+
 
 # %% to_convolution | wrong | bias left random
 def to_convolution(linear, channels, height, width):
@@ -442,12 +494,14 @@ def to_convolution(linear, channels, height, width):
     layer.weight = nn.Parameter(linear.weight.detach().reshape(-1, channels, height, width))
     return layer
 
+
 # %% to_convolution | wrong | height and width exchanged
 def to_convolution(linear, channels, height, width):
     layer = nn.Conv2d(channels, linear.out_features, kernel_size=(width, height))
     layer.weight = nn.Parameter(linear.weight.detach().reshape(-1, channels, width, height))
     layer.bias = linear.bias
     return layer
+
 
 # %% to_convolution | wrong | pads, so that the size is kept
 def to_convolution(linear, channels, height, width):

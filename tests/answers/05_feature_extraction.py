@@ -5,6 +5,7 @@ def preprocess(picture, size=224, crop=0.875):
     steps = [v2.Resize(round(size / crop), v2.InterpolationMode.BICUBIC), v2.CenterCrop(size), v2.PILToTensor()]
     return (v2.Compose(steps)(picture)[None].float() - 127) / 128
 
+
 # %% preprocess | right | cuts in NumPy
 def preprocess(picture, size=224, crop=0.875):
     width, height = picture.size
@@ -15,10 +16,12 @@ def preprocess(picture, size=224, crop=0.875):
     array = array[top : top + size, left : left + size].transpose(2, 0, 1)
     return torch.from_numpy((array.astype(np.float32) - 127) / 128).unsqueeze(0)
 
+
 # %% preprocess | wrong | squashes
 def preprocess(picture, size=224, crop=0.875):
     array = np.array(picture.resize((size, size), Image.Resampling.BICUBIC))
     return (torch.tensor(array).permute(2, 0, 1)[None].float() - 127) / 128
+
 
 # %% preprocess | wrong | forgets to normalise
 def preprocess(picture, size=224, crop=0.875):
@@ -28,6 +31,7 @@ def preprocess(picture, size=224, crop=0.875):
     picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
     return torch.tensor(np.array(picture)).permute(2, 0, 1)[None].float()
 
+
 # %% preprocess | wrong | divides by 255
 def preprocess(picture, size=224, crop=0.875):
     scale = size / crop / min(picture.size)
@@ -35,6 +39,7 @@ def preprocess(picture, size=224, crop=0.875):
     left, top = (width - size) // 2, (height - size) // 2
     picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
     return (torch.tensor(np.array(picture)).permute(2, 0, 1)[None].float() - 127) / 255
+
 
 # %% preprocess | wrong | channels last
 def preprocess(picture, size=224, crop=0.875):
@@ -44,6 +49,7 @@ def preprocess(picture, size=224, crop=0.875):
     picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
     return (torch.tensor(np.array(picture))[None].float() - 127) / 128
 
+
 # %% preprocess | wrong | no batch axis
 def preprocess(picture, size=224, crop=0.875):
     scale = size / crop / min(picture.size)
@@ -52,12 +58,14 @@ def preprocess(picture, size=224, crop=0.875):
     picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
     return (torch.tensor(np.array(picture)).permute(2, 0, 1).float() - 127) / 128
 
+
 # %% preprocess | wrong | cuts the top left corner
 def preprocess(picture, size=224, crop=0.875):
     scale = size / crop / min(picture.size)
     width, height = (round(side * scale) for side in picture.size)
     picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((0, 0, size, size))
     return (torch.tensor(np.array(picture)).permute(2, 0, 1)[None].float() - 127) / 128
+
 
 # %% preprocess | wrong | ignores crop
 def preprocess(picture, size=224, crop=0.875):
@@ -67,6 +75,7 @@ def preprocess(picture, size=224, crop=0.875):
     picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
     return (torch.tensor(np.array(picture)).permute(2, 0, 1)[None].float() - 127) / 128
 
+
 # %% preprocess | wrong | size and crop are fixed
 def preprocess(picture, size=224, crop=0.875):
     scale = size / 0.875 / min(picture.size)
@@ -75,11 +84,13 @@ def preprocess(picture, size=224, crop=0.875):
     picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
     return (torch.tensor(np.array(picture)).permute(2, 0, 1)[None].float() - 127) / 128
 
+
 # %% nearest | right | distances
 def nearest(queries, bank, k):
     queries = queries / queries.norm(dim=1, keepdim=True)
     bank = bank / bank.norm(dim=1, keepdim=True)
     return torch.cdist(queries, bank).topk(k, largest=False).indices
+
 
 # %% nearest | right | loops and sorting
 def nearest(queries, bank, k):
@@ -89,33 +100,41 @@ def nearest(queries, bank, k):
         found.append(sorted(range(len(bank)), key=lambda i: -cosines[i])[:k])
     return torch.tensor(found)
 
+
 # %% nearest | wrong | no scaling
 def nearest(queries, bank, k):
     return torch.cdist(queries, bank).topk(k, largest=False).indices
+
 
 # %% nearest | wrong | largest product without scaling the bank
 def nearest(queries, bank, k):
     return (F.normalize(queries) @ bank.T).topk(k).indices
 
+
 # %% nearest | wrong | the farthest
 def nearest(queries, bank, k):
     return torch.cdist(F.normalize(queries), F.normalize(bank)).topk(k).indices
+
 
 # %% nearest | wrong | distances, not row numbers
 def nearest(queries, bank, k):
     return torch.cdist(F.normalize(queries), F.normalize(bank)).topk(k, largest=False).values
 
+
 # %% nearest | wrong | scales the columns
 def nearest(queries, bank, k):
     return (F.normalize(queries, dim=0) @ F.normalize(bank, dim=0).T).topk(k).indices
+
 
 # %% nearest | wrong | only one neighbour
 def nearest(queries, bank, k):
     return (F.normalize(queries) @ F.normalize(bank).T).argmax(1, keepdim=True)
 
+
 # %% decide | right | F.linear
 def decide(values, weight, bias):
     return F.linear(values / values.norm(dim=1, keepdim=True), weight, bias).max(1).indices
+
 
 # %% decide | right | loops
 def decide(values, weight, bias):
@@ -125,35 +144,43 @@ def decide(values, weight, bias):
         found.append(int(torch.stack([(code * w).sum() + b for w, b in zip(weight, bias)]).argmax()))
     return torch.tensor(found)
 
+
 # %% decide | wrong | codes not scaled
 def decide(values, weight, bias):
     return (values @ weight.T + bias).argmax(1)
+
 
 # %% decide | wrong | no bias
 def decide(values, weight, bias):
     return (F.normalize(values) @ weight.T).argmax(1)
 
+
 # %% decide | wrong | over the images
 def decide(values, weight, bias):
     return (F.normalize(values) @ weight.T + bias).argmax(0)
+
 
 # %% decide | wrong | first positive score
 def decide(values, weight, bias):
     return (F.normalize(values) @ weight.T + bias > 0).int().argmax(1)
 
+
 # %% decide | wrong | largest absolute score
 def decide(values, weight, bias):
     return (F.normalize(values) @ weight.T + bias).abs().argmax(1)
 
+
 # %% decide | wrong | weights scaled as well
 def decide(values, weight, bias):
     return (F.normalize(values) @ F.normalize(weight).T + bias).argmax(1)
+
 
 # %% mean_class_accuracy | right | scikit-learn
 def mean_class_accuracy(truth, predicted):
     from sklearn.metrics import recall_score
 
     return recall_score(truth, predicted, average="macro", labels=truth.unique())
+
 
 # %% mean_class_accuracy | right | loops
 def mean_class_accuracy(truth, predicted):
@@ -163,14 +190,17 @@ def mean_class_accuracy(truth, predicted):
         right[t] = right.get(t, 0) + (t == p)
     return sum(right[t] / number[t] for t in number) / len(number)
 
+
 # %% mean_class_accuracy | wrong | plain accuracy
 def mean_class_accuracy(truth, predicted):
     return float((truth == predicted).float().mean())
+
 
 # %% mean_class_accuracy | wrong | precision
 def mean_class_accuracy(truth, predicted):
     shares = [(truth[predicted == label] == label).float().mean() for label in predicted.unique()]
     return float(torch.stack(shares).mean())
+
 
 # %% mean_class_accuracy | wrong | counts absent classes as zero
 def mean_class_accuracy(truth, predicted):
@@ -178,15 +208,18 @@ def mean_class_accuracy(truth, predicted):
     shares = [float((predicted[truth == k] == k).float().mean()) if (truth == k).any() else 0.0 for k in range(classes)]
     return sum(shares) / classes
 
+
 # %% mean_class_accuracy | wrong | predicted classes count, too
 def mean_class_accuracy(truth, predicted):
     classes = set(truth.tolist()) | set(predicted.tolist())
     shares = [float((predicted[truth == k] == k).float().mean()) if (truth == k).any() else 0.0 for k in classes]
     return sum(shares) / len(classes)
 
+
 # %% mean_class_accuracy | wrong | divides by all images
 def mean_class_accuracy(truth, predicted):
     return sum(float(((predicted == k) & (truth == k)).sum()) / len(truth) for k in truth.unique())
+
 
 # %% choose_C | right | scikit-learn's folds, and a loop
 def choose_C(score, train, test, choices, folds=5):
@@ -199,6 +232,7 @@ def choose_C(score, train, test, choices, folds=5):
             best, best_mean = C, sum(scores) / folds
     return best
 
+
 # %% choose_C | right | chunks
 def choose_C(score, train, test, choices, folds=5):
     parts = train.tensor_split(folds)
@@ -209,28 +243,34 @@ def choose_C(score, train, test, choices, folds=5):
     best = [C for C, mean in zip(choices, means) if mean > means.max() - 1e-9]
     return min(best)
 
+
 # %% choose_C | wrong | the test part decides
 def choose_C(score, train, test, choices, folds=5):
     return max(sorted(choices), key=lambda C: score(train, test, C))
+
 
 # %% choose_C | wrong | learns and scores on the same rows
 def choose_C(score, train, test, choices, folds=5):
     return max(sorted(choices), key=lambda C: score(train, train, C))
 
+
 # %% choose_C | wrong | held-out rows are learnt as well
 def choose_C(score, train, test, choices, folds=5):
     return max(sorted(choices), key=lambda C: sum(score(train, train[i::folds], C) for i in range(folds)))
+
 
 # %% choose_C | wrong | one fold only
 def choose_C(score, train, test, choices, folds=5):
     cut = len(train) // folds
     return max(sorted(choices), key=lambda C: score(train[cut:], train[:cut], C))
 
+
 # %% choose_C | wrong | folds of train and test together
 def choose_C(score, train, test, choices, folds=5):
     rows = torch.cat([train, test])
     part = torch.arange(len(rows)) % folds
     return max(sorted(choices), key=lambda C: sum(score(rows[part != i], rows[part == i], C) for i in range(folds)))
+
 
 # %% choose_C | wrong | the last rows are never held out
 def choose_C(score, train, test, choices, folds=5):
@@ -242,11 +282,13 @@ def choose_C(score, train, test, choices, folds=5):
 
     return max(sorted(choices), key=mean)
 
+
 # %% choose_C | wrong | the largest of equals
 def choose_C(score, train, test, choices, folds=5):
     part = torch.arange(len(train)) % folds
     means = {C: sum(score(train[part != i], train[part == i], C) for i in range(folds)) for C in choices}
     return max(choices, key=lambda C: (means[C], C))
+
 
 # %% choose_C | wrong | a test row for the final say
 def choose_C(score, train, test, choices, folds=5):
@@ -254,6 +296,7 @@ def choose_C(score, train, test, choices, folds=5):
     means = {C: sum(score(train[part != i], train[part == i], C) for i in range(folds)) for C in choices}
     two = sorted(choices, key=lambda C: (-means[C], C))[:2]
     return max(two, key=lambda C: score(train, test, C))
+
 
 # %% most_confused | right | a dictionary
 def most_confused(truth, predicted):
@@ -263,16 +306,19 @@ def most_confused(truth, predicted):
             counts[pair] = counts.get(pair, 0) + 1
     return max(counts, key=counts.get)
 
+
 # %% most_confused | right | the confusion matrix
 def most_confused(truth, predicted):
     matrix = confusion_matrix(truth, predicted, labels=range(int(max(truth.max(), predicted.max())) + 1))
     np.fill_diagonal(matrix, 0)
     return [int(i) for i in np.unravel_index(matrix.argmax(), matrix.shape)]
 
+
 # %% most_confused | wrong | with the diagonal
 def most_confused(truth, predicted):
     pairs, counts = torch.stack([truth, predicted]).unique(dim=1, return_counts=True)
     return tuple(pairs[:, counts.argmax()].tolist())
+
 
 # %% most_confused | wrong | predicted first
 def most_confused(truth, predicted):
@@ -280,11 +326,13 @@ def most_confused(truth, predicted):
     pairs, counts = torch.stack([predicted[wrong], truth[wrong]]).unique(dim=1, return_counts=True)
     return tuple(pairs[:, counts.argmax()].tolist())
 
+
 # %% most_confused | wrong | both directions together
 def most_confused(truth, predicted):
     matrix = confusion_matrix(truth, predicted, labels=range(8))
     matrix = np.triu(matrix + matrix.T, 1)
     return tuple(int(i) for i in np.unravel_index(matrix.argmax(), matrix.shape))
+
 
 # %% most_confused | wrong | as a share of the class
 def most_confused(truth, predicted):
@@ -292,6 +340,7 @@ def most_confused(truth, predicted):
     matrix /= matrix.sum(1, keepdims=True).clip(1)
     np.fill_diagonal(matrix, 0)
     return tuple(int(i) for i in np.unravel_index(matrix.argmax(), matrix.shape))
+
 
 # %% most_confused | wrong | numbers of a shortened list of classes
 def most_confused(truth, predicted):

@@ -2,43 +2,53 @@
 def squared_distances(x, y):
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist") ** 2
 
+
 # %% squared_distances | right | the square of a difference, multiplied out
 def squared_distances(x, y):
     return (x**2).sum(1, keepdim=True) + (y**2).sum(1) - 2 * x @ y.T
+
 
 # %% squared_distances | right | two loops
 def squared_distances(x, y):
     return torch.tensor([[float(((a - b) ** 2).sum()) for b in y] for a in x])
 
+
 # %% squared_distances | wrong | not squared
 def squared_distances(x, y):
     return torch.cdist(x, y)
+
 
 # %% squared_distances | wrong | absolute values
 def squared_distances(x, y):
     return (x[:, None] - y[None]).abs().sum(2)
 
+
 # %% squared_distances | wrong | transposed
 def squared_distances(x, y):
     return torch.cdist(y, x) ** 2
+
 
 # %% squared_distances | wrong | mean in place of the sum
 def squared_distances(x, y):
     return (x[:, None] - y[None]).square().mean(2)
 
+
 # %% squared_distances | wrong | plus in place of minus in the product
 def squared_distances(x, y):
     return (x**2).sum(1, keepdim=True) + (y**2).sum(1) + 2 * x @ y.T
+
 
 # %% squared_distances | wrong | only equal rows
 def squared_distances(x, y):
     n = min(len(x), len(y))
     return (x[:n] - y[:n]).square().sum(1)
 
+
 # %% explained | right | eigenvalues of the covariance
 def explained(x, k):
     values = torch.linalg.eigvalsh(torch.cov(x.T)).flip(0)
     return values[:k].sum() / values.sum()
+
 
 # %% explained | right | scikit-learn
 def explained(x, k):
@@ -46,40 +56,48 @@ def explained(x, k):
 
     return float(PCA(k).fit(x.numpy()).explained_variance_ratio_.sum())
 
+
 # %% explained | wrong | not centred
 def explained(x, k):
     variances = torch.linalg.svdvals(x).square()
     return float(variances[:k].sum() / variances.sum())
+
 
 # %% explained | wrong | singular values, not squared
 def explained(x, k):
     values = torch.linalg.svdvals(x - x.mean(0))
     return float(values[:k].sum() / values.sum())
 
+
 # %% explained | wrong | only the k-th
 def explained(x, k):
     variances = torch.linalg.svdvals(x - x.mean(0)).square()
     return float(variances[k - 1] / variances.sum())
+
 
 # %% explained | wrong | the columns with the largest variance
 def explained(x, k):
     variances = x.var(0).sort(descending=True).values
     return float(variances[:k].sum() / variances.sum())
 
+
 # %% explained | wrong | the mean of each row taken away
 def explained(x, k):
     variances = torch.linalg.svdvals(x - x.mean(1, keepdim=True)).square()
     return float(variances[:k].sum() / variances.sum())
 
+
 # %% explained | wrong | the sum, not the share
 def explained(x, k):
     return float(torch.linalg.svdvals(x - x.mean(0)).square()[:k].sum())
 
+
 # %% conditional | right | softmax
 def conditional(x, i, sigma):
-    logits = -torch.cdist(x[i : i + 1], x)[0] ** 2 / (2 * sigma**2)
+    logits = -(torch.cdist(x[i : i + 1], x)[0] ** 2) / (2 * sigma**2)
     logits[i] = -math.inf
     return logits.softmax(0)
+
 
 # %% conditional | right | a loop
 def conditional(x, i, sigma):
@@ -89,9 +107,11 @@ def conditional(x, i, sigma):
             p[j] = math.exp(-float(((x[i] - x[j]) ** 2).sum()) / (2 * sigma**2))
     return p / p.sum()
 
+
 # %% conditional | wrong | the point itself included
 def conditional(x, i, sigma):
     return (-(x - x[i]).square().sum(1) / (2 * sigma**2)).softmax(0)
+
 
 # %% conditional | wrong | distance not squared
 def conditional(x, i, sigma):
@@ -99,11 +119,13 @@ def conditional(x, i, sigma):
     weights[i] = 0
     return weights / weights.sum()
 
+
 # %% conditional | wrong | sigma not squared
 def conditional(x, i, sigma):
     weights = torch.exp(-(x - x[i]).square().sum(1) / (2 * sigma))
     weights[i] = 0
     return weights / weights.sum()
+
 
 # %% conditional | wrong | without the 2
 def conditional(x, i, sigma):
@@ -111,11 +133,13 @@ def conditional(x, i, sigma):
     weights[i] = 0
     return weights / weights.sum()
 
+
 # %% conditional | wrong | doesn't sum to 1
 def conditional(x, i, sigma):
     weights = torch.exp(-(x - x[i]).square().sum(1) / (2 * sigma**2))
     weights[i] = 0
     return weights
+
 
 # %% conditional | wrong | set to 0 after the division
 def conditional(x, i, sigma):
@@ -123,14 +147,17 @@ def conditional(x, i, sigma):
     p[i] = 0
     return p
 
+
 # %% conditional | wrong | N - 1 numbers
 def conditional(x, i, sigma):
     others = torch.cat([x[:i], x[i + 1 :]])
     return (-(others - x[i]).square().sum(1) / (2 * sigma**2)).softmax(0)
 
+
 # %% perplexity | right | natural logarithm and exp
 def perplexity(p):
     return torch.special.entr(p).sum().exp()
+
 
 # %% perplexity | right | a loop
 def perplexity(p):
@@ -140,37 +167,45 @@ def perplexity(p):
             bits -= value * math.log2(value)
     return 2**bits
 
+
 # %% perplexity | wrong | the entropy
 def perplexity(p):
     some = p[p > 0]
     return float(-(some * some.log2()).sum())
 
+
 # %% perplexity | wrong | NaN at zeros
 def perplexity(p):
     return float(2 ** -(p * p.log2()).sum())
+
 
 # %% perplexity | wrong | natural logarithm with base 2
 def perplexity(p):
     some = p[p > 0]
     return float(2 ** -(some * some.log()).sum())
 
+
 # %% perplexity | wrong | counts the neighbours
 def perplexity(p):
     return int((p > 0).sum())
 
+
 # %% perplexity | wrong | one over the sum of squares
 def perplexity(p):
     return float(1 / p.square().sum())
+
 
 # %% perplexity | wrong | sign forgotten
 def perplexity(p):
     some = p[p > 0]
     return float(2 ** (some * some.log2()).sum())
 
+
 # %% kept | right | topk and comparison of all pairs
 def kept(high, low, k):
     a, b = (torch.cdist(v, v).fill_diagonal_(math.inf).topk(k, largest=False).indices for v in (high, low))
     return (a[:, :, None] == b[:, None, :]).float().sum((1, 2)).mean() / k
+
 
 # %% kept | right | tables of neighbours, multiplied
 def kept(high, low, k):
@@ -180,35 +215,42 @@ def kept(high, low, k):
         tables.append(torch.zeros(len(v), len(v)).scatter_(1, near, 1.0))
     return float((tables[0] * tables[1]).sum() / (k * len(high)))
 
+
 # %% kept | wrong | each point counts as its own neighbour
 def kept(high, low, k):
     a, b = (torch.cdist(v, v).argsort(1)[:, :k].tolist() for v in (high, low))
     return sum(len(set(i) & set(j)) for i, j in zip(a, b)) / (k * len(high))
+
 
 # %% kept | wrong | the order must be the same
 def kept(high, low, k):
     a, b = (torch.cdist(v, v).fill_diagonal_(math.inf).topk(k, largest=False).indices for v in (high, low))
     return float((a == b).float().mean())
 
+
 # %% kept | wrong | the number, not the share
 def kept(high, low, k):
     a, b = (torch.cdist(v, v).fill_diagonal_(math.inf).argsort(1)[:, :k].tolist() for v in (high, low))
     return sum(len(set(i) & set(j)) for i, j in zip(a, b)) / len(high)
+
 
 # %% kept | wrong | the share of the union
 def kept(high, low, k):
     a, b = (torch.cdist(v, v).fill_diagonal_(math.inf).argsort(1)[:, :k].tolist() for v in (high, low))
     return sum(len(set(i) & set(j)) / len(set(i) | set(j)) for i, j in zip(a, b)) / len(high)
 
+
 # %% kept | wrong | the farthest points
 def kept(high, low, k):
     a, b = (torch.cdist(v, v).argsort(1, descending=True)[:, :k].tolist() for v in (high, low))
     return sum(len(set(i) & set(j)) for i, j in zip(a, b)) / (k * len(high))
 
+
 # %% kept | wrong | the nearest only
 def kept(high, low, k):
     a, b = (torch.cdist(v, v).fill_diagonal_(math.inf).argmin(1) for v in (high, low))
     return float((a == b).float().mean())
+
 
 # %% claims | right | written another way
 claims = dict(zip("abcdefgh", [True, False, False, True, False, False, True, True]))
@@ -240,6 +282,7 @@ claims = {letter: str(letter in "adgh") for letter in "abcdefgh"}
 # %% claims | wrong | a letter is missing
 claims = {"a": True, "b": False, "c": False, "d": True, "e": False, "f": False, "g": True}
 
+
 # %% suspects | right | a loop
 def suspects(values, labels, k, n):
     shares = []
@@ -248,40 +291,48 @@ def suspects(values, labels, k, n):
         shares.append(sum(int(labels[j] != labels[i]) for j in order) / k)
     return sorted(range(len(values)), key=lambda i: -shares[i])[:n]
 
+
 # %% suspects | right | the fewest friends, a tensor
 def suspects(values, labels, k, n):
     friends = (labels[embedding.neighbours(values, k)] == labels[:, None]).sum(1)
     return friends.topk(n, largest=False).indices
+
 
 # %% suspects | wrong | the image itself among its neighbours
 def suspects(values, labels, k, n):
     near = torch.cdist(values, values).topk(k, largest=False).indices
     return (labels[near] != labels[:, None]).float().mean(1).argsort(descending=True, stable=True)[:n].tolist()
 
+
 # %% suspects | wrong | the least suspicious
 def suspects(values, labels, k, n):
     share = (labels[embedding.neighbours(values, k)] != labels[:, None]).float().mean(1)
     return share.argsort(stable=True)[:n].tolist()
+
 
 # %% suspects | wrong | shares, not indices
 def suspects(values, labels, k, n):
     share = (labels[embedding.neighbours(values, k)] != labels[:, None]).float().mean(1)
     return share.sort(descending=True).values[:n]
 
+
 # %% suspects | wrong | the vote only, not the share
 def suspects(values, labels, k, n):
     votes = F.one_hot(labels[embedding.neighbours(values, k)]).sum(1).argmax(1)
     return torch.nonzero(votes != labels).flatten()[:n].tolist()
+
 
 # %% suspects | wrong | the farthest images
 def suspects(values, labels, k, n):
     near = torch.cdist(values, values).topk(k).indices
     return (labels[near] != labels[:, None]).float().mean(1).argsort(descending=True, stable=True)[:n].tolist()
 
+
 # %% suspects | wrong | the nearest neighbour only
 def suspects(values, labels, k, n):
     near = embedding.neighbours(values, 1)[:, 0]
     return torch.nonzero(labels[near] != labels).flatten()[:n].tolist()
+
 
 # %% suspects | wrong | strange images in place of wrong labels
 def suspects(values, labels, k, n):

@@ -40,8 +40,10 @@ class Bench:
 
     def __enter__(self) -> Bench:
         self._folder = Path(tempfile.mkdtemp(prefix="bench-")).resolve()
+        self._folder.chmod(0o711)
         (self._folder / "tmp").mkdir()
         (self._folder / "root").mkdir()
+        (self._folder / "root").chmod(0o1777)  # the home, where there are no namespaces
         self._start()
         return self
 

@@ -24,6 +24,7 @@ c = get_config()
 c.CourseDirectory.root = {root!r}
 c.CourseDirectory.db_url = {url!r}
 c.CourseDirectory.course_id = "course"
+c.Exchange.root = {root!r} + "/exchange"
 """
 
 

@@ -240,6 +240,8 @@ class Remote:
         try:
             wire.send(self._line, head, body)
             while True:
+                if self._clock.over():  # it may call back again and again
+                    raise TimeoutError
                 wait(self._line, self._clock)
                 answer, body = wire.receive(self._line)
                 if type(answer) is not dict:

@@ -82,6 +82,8 @@ def shut_in(
             _do("prctl", PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if spaces:
                 _new_root(visible, hidden, limits, home)
+            else:
+                os.chdir(home)
             worker = os.fork()
             if worker == 0:
                 _drop(limits)
@@ -200,7 +202,7 @@ def _drop(limits: Limits) -> None:
     _do("prctl", NO_NEW_PRIVS, 1, 0, 0, 0)
     _do("prctl", SET_DUMPABLE, 1, 0, 0, 0)
     os.environ.update(
-        HOME="/home" if os.getcwd() == "/home" else os.getcwd(),
+        HOME=os.getcwd(),
         USER="student",
         TMPDIR="/tmp",
         COURSE_CACHE="/tmp/cache",
@@ -224,7 +226,7 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, [limits.file * 2**20] * 2)
     resource.setrlimit(resource.RLIMIT_CORE, [0, 0])
     resource.setrlimit(resource.RLIMIT_NOFILE, [256, 256])
-    if sys.platform == "linux":  # elsewhere it counts all that the user has running
+    if isolated() or (sys.platform == "linux" and os.getuid() == USER):  # else it counts all that you have running
         resource.setrlimit(resource.RLIMIT_NPROC, [limits.processes] * 2)
 
 

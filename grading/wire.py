@@ -15,6 +15,7 @@ import json
 import pickle
 import socket
 import struct
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-LARGEST = 64 * 2**20  # bytes of one message
+LARGEST, LARGEST_HEAD = 64 * 2**20, 16 * 2**20  # bytes of one message, and of the JSON in it
 _DTYPES = {str(d).removeprefix("torch."): d for d in vars(torch).values() if isinstance(d, torch.dtype)}
 _LAYERS = {
     name: kind for name, kind in vars(nn).items() if isinstance(kind, type) and issubclass(kind, nn.Module)
@@ -48,7 +49,7 @@ class Opaque:
 def send(line: socket.socket, head: Any, body: bytes = b"") -> None:
     """One message: JSON, and bytes behind it."""
     text = json.dumps(head).encode()
-    if len(text) + len(body) > LARGEST:
+    if len(text) > LARGEST_HEAD or len(text) + len(body) > LARGEST:
         raise Broken("an answer is too large")
     line.sendall(struct.pack("<II", len(text), len(body)) + text + body)
 
@@ -61,20 +62,23 @@ def receive(line: socket.socket) -> tuple[Any, bytes]:
         TimeoutError: nothing came in the time that the socket has.
     """
     try:
-        text, body = struct.unpack("<II", _exactly(line, 8))
-        if text + body > LARGEST:
+        end = time.monotonic() + (line.gettimeout() or float("inf"))  # for all of it: a trickle is no answer
+        text, body = struct.unpack("<II", _exactly(line, 8, end))
+        if text > LARGEST_HEAD or text + body > LARGEST:
             raise Broken("an answer is too large")
-        return json.loads(_exactly(line, text)), _exactly(line, body)
+        return json.loads(_exactly(line, text, end)), _exactly(line, body, end)
     except TimeoutError:
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise Broken(str(error)) from None
 
 
-def _exactly(line: socket.socket, size: int) -> bytes:
+def _exactly(line: socket.socket, size: int, end: float) -> bytes:
     parts = []
     while size:
         part = line.recv(min(size, 1 << 20))
+        if time.monotonic() > end:
+            raise TimeoutError
         if not part:
             raise Broken("the student's process ended")
         parts.append(part)

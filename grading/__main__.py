@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from grading import report, tasks
+from grading import cluster, report, tasks
 from grading.bench import ROOT, Bench, Failed
 from grading.collect import Submission, collect
 from grading.gradebook import Marks
@@ -32,6 +34,7 @@ def grade(
     limits: Limits,
     jobs: int = 1,
     hidden: tuple[Path, ...] = (),
+    client: Any = None,
 ) -> list[report.Row]:
     """Grade what is new or changed, and return a row for each student.
 
@@ -46,8 +49,10 @@ def grade(
     with Marks(folder, course) as marks:
         if todo:
             print(f"Setting up {course.name}", flush=True)
-        start, hidden = time.monotonic(), (folder.resolve(), *hidden)
-        for i, (one, work, result) in enumerate(_judged(course, todo, limits, min(jobs, len(todo)), hidden), 1):
+        start, jobs = time.monotonic(), min(jobs, len(todo))
+        given = course.setup, limits, [folder.resolve(), *hidden]
+        benches = [cluster.RemoteBench(client, *given) if client else Bench(*given) for _ in range(jobs)]
+        for i, (one, work, result) in enumerate(_judged(course, todo, limits, benches), 1):
             if work:
                 marks.save(one, work, result)
             kept[one.student] = result
@@ -73,31 +78,24 @@ def _row(one: Submission, result: dict[str, Any], marks: Marks) -> report.Row:
     )
 
 
-def _judged(course: Lesson, todo: list[Submission], limits: Limits, jobs: int, hidden: tuple[Path, ...]):
-    """(submission, its work or ``None``, its result), as they are done, by ``jobs`` benches."""
-    benches: SimpleQueue[Bench] = SimpleQueue()
+def _judged(course: Lesson, todo: list[Submission], limits: Limits, benches: list[Bench]) -> Iterator[tuple]:
+    """(submission, its work or ``None``, its result), one at a time on each bench."""
+    free: SimpleQueue[Bench] = SimpleQueue()
 
     def one(submission: Submission) -> tuple:
-        bench = benches.get()
+        bench = free.get()
         try:
             return submission, *_judge(course, submission, bench, limits)
         finally:
-            benches.put(bench)
+            free.put(bench)
 
-    opened = []
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(max(1, len(benches))) as pool:
         try:
-            for _ in range(jobs):
-                opened.append(Bench(course.setup, limits, list(hidden)).__enter__())
-                benches.put(opened[-1])
-            if jobs == 1:
-                yield from map(one, todo)
-            elif jobs:
-                yield from pool.map(one, todo)
+            for bench in benches:
+                free.put(opened.enter_context(bench))
+            yield from pool.map(one, todo) if len(benches) > 1 else map(one, todo)
         finally:
             pool.shutdown(cancel_futures=True)
-            for bench in opened:
-                bench.__exit__(None, None, None)
 
 
 def _judge(
@@ -157,6 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pattern", default="", help="regular expression with (?P<student>...) for file names")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the gradebook and the results are kept")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", "1")), help="submissions at a time (1)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="hand the submissions to the workers of this Dask scheduler")
     parser.add_argument("--seconds", type=int, default=Limits.cell, help="the most for a cell, and for a check")
     parser.add_argument("--memory", type=int, default=Limits.memory, help="the most MB a submission may take")
     parser.add_argument("--lessons", type=Path, default=lesson.LESSONS, help=argparse.SUPPRESS)
@@ -167,9 +166,11 @@ def main(arguments: list[str] | None = None) -> int:
         ids = {one.name: tasks.grade_ids(one.full) for one in [course, *others]}
         submissions, left = collect(options.submissions, options.pattern, ids)
         limits = Limits(cell=options.seconds, total=max(10 * options.seconds, 60), memory=options.memory)
-        shield = protection()
+        shield = "See the protection on each worker." if options.dask else protection()
         print(shield)
-        rows = grade(course, submissions, options.folder, limits, options.jobs, (options.submissions.resolve(),))
+        client, jobs = cluster.workers(options.dask) if options.dask else (None, options.jobs)
+        hidden = (options.submissions.resolve(),)
+        rows = grade(course, submissions, options.folder, limits, jobs, hidden, client)
         folder = options.folder / course.name
         report.write(folder, course, rows, left, shield)
     except (ValueError, Failed) as error:

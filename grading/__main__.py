@@ -111,7 +111,11 @@ def _judge(
     except tasks.Unreadable as error:
         return None, {**base, "failed": str(error)}
     except Failed as error:
-        return None, {**base, "failed": f"it broke the judge off ({error})"}
+        return None, {
+            **base,
+            "key": "",
+            "failed": f"the judge broke off: {error}",
+        }  # without a key: tried again next time
     for name in work.untouched - course.by_hand:
         result["checks"][name]["score"] = 0.0
     answers = {c.metadata["nbgrader"]["grade_id"]: c.source for c in work.notebook.cells if "nbgrader" in c.metadata}

@@ -106,10 +106,10 @@ class Bench:
             wire.send(self._line, {"go": 1})
             self._line.settimeout(3 * self._limits.total)
             return self._say(task)
-        except (Failed, wire.Broken, OSError):
+        except (Failed, wire.Broken, OSError) as error:
             self._stop()
             self._start()
-            raise
+            raise Failed(str(error) or type(error).__name__) from None
 
     def _stop(self) -> None:
         self._line.close()

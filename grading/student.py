@@ -70,7 +70,8 @@ def serve(line: socket.socket, main: ModuleType) -> None:
 
     def call(function: Any, body: bytes) -> None:
         args, kwargs, state = wire.unpack(body, lend)
-        torch.set_rng_state(state)
+        if state is not None:
+            torch.set_rng_state(state)
         known = wire.members([args, kwargs])
         before = [_look(value) for value in known]
         result = function(*args, **kwargs)

@@ -34,7 +34,7 @@ def rows(course: Lesson, right: bool) -> list[dict[str, answers.Answer]]:
     """The answers of a lesson, one to each exercise a row; the first right row is the lesson's own solution."""
     found: dict[str, list] = {}
     for answer in answers.read(ANSWERS / course.source.name):
-        if answer.right == right:
+        if answer.right == right and answer.name in {check["name"] for check in course.checks}:
             found.setdefault(answer.name, []).append(answer)
     if right:
         for name, (cell, check) in lesson.exercises(course.full).items():
@@ -329,3 +329,29 @@ def add_1(n):
     assert result["score"] == 1.0 and result["hidden_failed"]
     assert "called with 0" in result["printed"]
     assert "1000" not in json.dumps(result)
+
+
+def test_functions_layers_gradients_and_seeds_cross_the_line(lesson_file):
+    extra = """
+# %% nbgrader={"grade": false, "grade_id": "twice", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def twice(f, x):
+    ### BEGIN SOLUTION
+    return f(f(x))
+    ### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "twice_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+import torch
+check = Check(twice, points=3)
+check.equal(lambda x: x + 1, 1, expected=3)
+x = torch.tensor([3.0], requires_grad=True)
+check.that("a gradient", lambda f: torch.autograd.grad(f(torch.square, x).sum(), x)[0].item() == 108)
+layer = torch.nn.Linear(2, 2)
+check.that("a layer is changed", lambda f: f(torch.nn.Identity(), layer) is layer and not layer.weight.requires_grad)
+check.score()
+"""
+    course = Lesson(lesson_file(exercises=1, extra=extra))
+    freezes = "def twice(f, x):\n    y = f(f(x))\n    if hasattr(y, 'weight'): y.requires_grad_(False)\n    return y"
+    with Bench(course.setup) as bench:
+        for code, score in ((freezes, 3.0), ("def twice(f, x):\n    return f(f(x))", 2.0)):
+            result = bench.judge(tasks.prepare(course, notebook(course, {"twice": code})).task)["checks"]["twice"]
+            assert result["score"] == score, result

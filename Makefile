@@ -2,6 +2,8 @@
 # make test     everything that must hold before a commit          make site   only the pages of build/site/
 # make notebooks  write notebooks/ and the README's table from lessons/
 # make remote     take the course's address from the git remote (for Colab)
+# make release    what goes to students and markers (LESSON=09; STUDENT_REPO=folder writes a public repository)
+# make grade SUBMISSIONS=path LESSON=09   marks, feedback and a summary; make formgrader: marks by hand
 #
 # An environment that already has PyTorch: make course VENV=/path/to/it (nothing that fits is changed there).
 
@@ -15,7 +17,7 @@ READY := $(VENV)/.course-ready
 LOCK := $(if $(filter .venv,$(VENV)),-c requirements.lock)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
-.PHONY: course lab test notebooks site remote lint clean
+.PHONY: course lab test notebooks site remote release grade formgrader test-grading lint clean
 .DEFAULT_GOAL := course
 
 $(READY): requirements.txt requirements-dev.txt requirements.lock
@@ -46,6 +48,20 @@ site: $(READY)
 remote: $(READY)
 	@$(PY) -m tools.remote
 	@$(MAKE) --no-print-directory notebooks
+
+release: $(READY)
+	@$(PY) -m tools.release $(LESSON) $(if $(STUDENT_REPO),--student-repo "$(STUDENT_REPO)")
+
+grade: $(READY)
+	@test -n "$(SUBMISSIONS)" || { echo "Which submissions? make grade SUBMISSIONS=the.zip LESSON=09"; exit 1; }
+	@$(PY) -m grading "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(if $(PATTERN),--pattern '$(PATTERN)') $(if $(JOBS),--jobs $(JOBS))
+
+formgrader: $(READY)
+	@cd build/grading 2>/dev/null || { echo "There is nothing to mark: run make grade first."; exit 1; }
+	@cd build/grading && PATH="$(abspath $(VENV))/bin:$$PATH" $(abspath $(PY)) -m jupyterlab --LabApp.default_url=/formgrader
+
+test-grading: $(READY)
+	@$(PY) -m pytest -m sweep -s tests/test_grading.py
 
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

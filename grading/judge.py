@@ -1,0 +1,425 @@
+"""The judge of one submission: it holds the tests, asks the student's process for results, and compares them here."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import io
+import math
+import os
+import random
+import re
+import select
+import signal
+import socket
+import symtable
+import time
+from dataclasses import asdict
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from grading import wire
+from grading.sandbox import Limits, seconds_used
+from tools.answers import last_value
+
+
+class Stuck(Exception):
+    """The student's process took too long or ended; the message is for the student."""
+
+
+def judge(task: dict[str, Any], names: dict[str, Any], door: socket.socket, limits: Limits) -> dict[str, Any]:
+    """Run a submission's cells in a sandbox, then every check of the lesson.
+
+    Args:
+        task: ``cells`` (source, answer's grade_id or "", ``own`` when the lesson has no such cell) and ``checks``
+            (name, points, the visible source, and the full one with the hidden tests, or ``None``).
+        names: what the lesson's set-up cells defined.
+        door: asks for a new sandbox.
+    """
+    cells = [{**cell, "source": readable(cell["source"])} for cell in task["cells"]]
+    student = Student(door, limits, [cells[i] for i in chosen(cells, set(names))])
+    sources = {cell["answer"]: cell["source"] for cell in cells if cell["answer"]}
+    checks = {}
+    for check in task["checks"]:
+        result = None
+        if check["full"] is not None:  # first: nothing that is printed can come from a hidden test
+            result = _run(check, check["visible"], names, student, sources, "visible")
+            if result.pop("dead"):  # it would only be waited for again
+                checks[check["name"]] = {**result, "score": 0.0, "hidden_failed": False}
+                continue
+        full = _run(check, check["full"] or check["visible"], names, student, sources, "full")
+        full.pop("dead")
+        if result:  # and not what the hidden tests made it print, or say
+            full.update({key: result[key] for key in ("output", "printed", "error")})
+        full["hidden_failed"] = bool(result) and full["score"] < check["points"] and result["score"] >= check["points"]
+        checks[check["name"]] = full
+    student.stop()
+    return {"checks": checks, "cells": student.report, "remarks": student.remarks}
+
+
+def _run(
+    check: dict, source: str, names: dict, student: Student, sources: dict[str, str], which: str
+) -> dict[str, Any]:
+    """One check cell, with calls over the line in place of the student's functions."""
+    output, error, score, remote = io.StringIO(), "", 0.0, None
+    names = dict(names)
+    try:
+        remote = student.remote()
+        for name in sorted(needs(source) - set(names) - set(dir(builtins))):
+            names[name] = remote.value(name, sources)
+        torch.manual_seed(0), random.seed(0), np.random.seed(0)
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
+            value = last_value(source, names, "<check>")
+        if type(value) is float and math.isfinite(value):
+            score = min(max(value, 0.0), float(check["points"]))
+    except Exception as problem:
+        error = f"The check stopped: {type(problem).__name__}: {wire.text(problem)}"
+        if isinstance(problem, (Stuck, NameError)):
+            error = wire.text(problem)
+    printed = ""
+    if remote:
+        printed = remote.close(which == "visible" or check["full"] is None)
+    if remote and remote.dead:
+        student.stop()
+    return {
+        "score": score,
+        "output": output.getvalue()[:20_000],
+        "error": error,
+        "printed": printed,
+        "dead": bool(remote and remote.dead),
+    }
+
+
+class Clock:
+    """Seconds of computing; a busy machine, where the student's process has to wait, is no fault of the student's."""
+
+    def __init__(self, seconds: float, keeper: int) -> None:
+        self.seconds, self._keeper = seconds, keeper
+        self._start, self._before = time.monotonic(), seconds_used(keeper)[0]
+
+    def over(self) -> bool:
+        passed = time.monotonic() - self._start
+        if passed < self.seconds:
+            return False
+        used, runs = seconds_used(self._keeper)
+        return not runs or used - self._before > 0.9 * self.seconds or passed > 8 * self.seconds
+
+
+def wait(line: socket.socket, clock: Clock) -> None:
+    """Wait for an answer.
+
+    Raises:
+        TimeoutError: none came in time.
+    """
+    while not select.select([line], [], [], max(0.05, clock.seconds / 10))[0]:
+        if clock.over():
+            raise TimeoutError
+
+
+class Student:
+    """The sandboxed process of one submission, started again without the cell that brought it down."""
+
+    def __init__(self, door: socket.socket, limits: Limits, cells: list[dict]) -> None:
+        self._door, self._limits, self._cells = door, limits, cells
+        self._line: socket.socket | None = None
+        self._end = time.monotonic() + limits.total
+        self._bad: set[int] = set()
+        self.report: dict[str, dict] = {}
+        self.remarks: list[str] = []
+
+    def remote(self) -> Remote:
+        """A fork of the student's process, for one check."""
+        for _ in range(2):
+            if not self._line:
+                self._start()
+            try:
+                ours, theirs = socket.socketpair()
+                with theirs:
+                    wire.send(self._line, {"fork": 1})
+                    socket.send_fds(self._line, [b"f"], [theirs.fileno()])
+                return Remote(ours, Clock(min(self._limits.cell, self._left()), self._keeper))
+            except OSError:
+                self.stop()
+        raise Stuck("The student's process ended before the check.")
+
+    def stop(self) -> None:
+        """End the sandbox with all that runs in it."""
+        if self._line:
+            self._line.close()
+            self._line = None
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._keeper, signal.SIGKILL)
+
+    def _left(self) -> float:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise Stuck(f"The notebook took over {self._limits.total} seconds in all.")
+        return left
+
+    def _start(self) -> None:
+        while True:
+            self._left()
+            self._line, theirs = socket.socketpair()
+            with theirs:
+                socket.send_fds(self._door, [b"s"], [theirs.fileno()])
+            self._keeper = int(self._door.recv(32))
+            for i, cell in enumerate(self._cells):
+                if i not in self._bad and not self._cell(i, cell):
+                    break
+            else:
+                return
+
+    def _cell(self, i: int, cell: dict) -> bool:
+        """Run one cell; ``False`` when it brought the process down."""
+        seconds = min(self._limits.cell, self._left())
+        self._line.settimeout(seconds)
+        try:
+            wire.send(self._line, {"run": cell["source"], "file": cell["answer"] or "a cell of your own"})
+            wait(self._line, Clock(seconds, self._keeper))
+            answer, _ = wire.receive(self._line)
+            problem = describe(answer["error"]) if "error" in answer else ""
+            entry = {"output": wire.text(answer["output"], 10_500), "error": problem}
+            alive = True
+        except TimeoutError:
+            entry, alive = {"output": "", "error": f"The cell took over {seconds:.0f} seconds."}, False
+        except (OSError, wire.Broken, KeyError, TypeError):
+            entry, alive = {"output": "", "error": "The cell ended Python, or took too much memory."}, False
+        if not alive:
+            self._bad.add(i)
+            self.stop()
+            self.remarks.append(f"{cell['answer'] or 'a cell of the student'}: {entry['error']}")
+        self.report[cell["answer"] or f"own {i}"] = entry
+        return alive
+
+
+class Remote:
+    """Calls into a fork of the student's process. Only plain data comes back."""
+
+    def __init__(self, line: socket.socket, clock: Clock) -> None:
+        self._line, self._clock, self._lent = line, clock, []
+        self._line.settimeout(clock.seconds)
+        self._state: torch.Tensor | None = None
+        self.dead = ""
+
+    def value(self, name: str, sources: dict[str, str]) -> Any:
+        """What the student calls ``name``."""
+        answer, body = self._ask({"value": name})
+        if "error" in answer:
+            raise NameError(f"`{wire.text(name)}` isn't defined.")
+        self._code = names_in(sources.get(name, ""), name)
+        return self._decode(answer, body, [])
+
+    def call(self, number: int, args: tuple, kwargs: dict) -> Any:
+        """Call a function of the student's."""
+        known = wire.members([args, kwargs])
+        state = torch.get_rng_state()  # a check that seeds, seeds the student's process; two calls draw anew
+        new = self._state is None or not torch.equal(state, self._state)
+        self._state = state
+        body = wire.pack((args, kwargs, state if new else None), self._lend)
+        answer, body = self._ask({"call": number}, body)
+        if "error" in answer:
+            raise as_exception(answer["error"])
+        return self._decode(answer, body, known)
+
+    def close(self, take_output: bool) -> str:
+        """Hang up, and return what was printed."""
+        said = ""
+        if take_output and not self.dead:
+            with contextlib.suppress(Stuck):
+                said = wire.text(self._ask({"output": 1})[0].get("output", ""), 10_500)
+        self._line.close()
+        return said
+
+    def _lend(self, function: Any) -> int:
+        self._lent.append(function)
+        return len(self._lent) - 1
+
+    def _ask(self, head: dict, body: bytes = b"") -> tuple[dict, bytes]:
+        if self.dead:
+            raise Stuck(self.dead)
+        try:
+            wire.send(self._line, head, body)
+            while True:
+                if self._clock.over():  # it may call back again and again
+                    raise TimeoutError
+                wait(self._line, self._clock)
+                answer, body = wire.receive(self._line)
+                if type(answer) is not dict:
+                    raise wire.Broken("it sent no answer")
+                if "callback" not in answer:
+                    return answer, body
+                self._call_back(answer, body)
+        except TimeoutError:
+            self.dead = f"took over {self._clock.seconds:.0f} seconds"
+        except (OSError, wire.Broken) as error:
+            self.dead = f"Python ended there, or took too much memory ({error})"
+        raise Stuck(self.dead)
+
+    def _call_back(self, asked: dict, body: bytes) -> None:
+        decoder = wire.Decoder(body)
+        try:
+            args, kwargs = decoder.decode(asked["args"]), decoder.decode(asked["kwargs"])
+            result = self._lent[asked["callback"]](*args, **kwargs)
+            wire.send(self._line, {}, wire.pack(result, self._lend))
+        except (wire.Broken, OSError):
+            raise
+        except Exception as error:
+            wire.send(self._line, {"error": f"{type(error).__name__}: {wire.text(error)}"})
+
+    def _decode(self, answer: dict, body: bytes, known: list) -> Any:
+        try:
+            decoder = wire.Decoder(body, known, self._function)
+            if "graph" in answer:
+                inputs = [known[i] for i in answer["inputs"]]
+                decoder.differentiable = lambda _, data: _Differentiable.apply(self, answer["graph"], data, *inputs)
+            result = decoder.decode(answer["result"])
+            for i, item in answer["changed"]:
+                decoder.update(known[i], item)
+            return result
+        except wire.Broken as error:
+            self.dead = str(error)
+        except Exception as error:
+            self.dead = f"it sent what can't be read ({type(error).__name__})"
+        raise Stuck(self.dead)
+
+    def _function(self, item: dict) -> Any:
+        number = int(item["function"])
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return self.call(number, args, kwargs)
+
+        return Function(function, wire.text(item["name"], 60), self._code)
+
+
+class Function:
+    """A student's function, as a check sees it."""
+
+    def __init__(self, call: Any, name: str, names: tuple[str, ...]) -> None:
+        self._call, self.__name__, self.__code__ = call, name, SimpleNamespace(co_names=names)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+
+class _Differentiable(torch.autograd.Function):
+    """A result whose gradient the student's process computes."""
+
+    @staticmethod
+    def forward(ctx: Any, remote: Remote, graph: int, data: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
+        ctx.remote, ctx.graph = remote, graph
+        return data
+
+    @staticmethod
+    def backward(ctx: Any, *given: torch.Tensor) -> tuple:
+        answer, body = ctx.remote._ask({"backward": ctx.graph}, wire.pack(list(given), ctx.remote._lend))
+        if "error" in answer:
+            raise as_exception(answer["error"])
+        return None, None, None, *ctx.remote._decode(answer, body, [])
+
+
+def as_exception(error: Any) -> BaseException:
+    """A student's exception, made anew from its name and text."""
+    if type(error) is not dict:
+        return RuntimeError("it raised what can't be read")
+    known = {
+        "NotImplementedError": NotImplementedError,
+        "SystemExit": SystemExit,
+        "KeyboardInterrupt": KeyboardInterrupt,
+    }
+    text = wire.text(error.get("text", "")) + wire.text(error.get("where", ""), 80)
+    if kind := known.get(error.get("like")):
+        return kind(text)
+    made = type(re.sub(r"\W", "", str(error.get("kind")))[:60] or "Error", (Exception,), {"where": ""})
+    return made(text)
+
+
+def describe(error: Any) -> str:
+    """A student's exception as one line."""
+    if type(error) is not dict:
+        return "an error that can't be read"
+    kind, text, where = (wire.text(error.get(key, "")) for key in ("kind", "text", "where"))
+    return f"{kind}: {text}{where}"
+
+
+# Which cells matter
+
+
+def readable(source: str) -> str:
+    """A cell without what only a notebook understands (``%timeit``, ``!pip``), when it is no Python with it."""
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    if _parse(source) is not None:
+        return source
+    lines = [re.sub(r"^(\s*)([%!].*|\S+\?+\s*)$", r"\1pass", line) for line in source.split("\n")]
+    return "\n".join(lines) if _parse("\n".join(lines)) is not None else source
+
+
+def chosen(cells: list[dict], known: set[str]) -> list[int]:
+    """The cells to run: the answers, and those that define a name which they need and the set-up lacks."""
+    trees = [_parse(cell["source"]) or ast.Module([], []) for cell in cells]
+    keep = {i for i, cell in enumerate(cells) if cell["answer"]}
+    known = known | set(dir(builtins))
+    while True:
+        wanted = set().union(*(needs(cells[i]["source"]) for i in keep))
+        more = {
+            i
+            for i in set(range(len(cells))) - keep
+            if binds(trees[i]) & (wanted if cells[i]["own"] else wanted - known)
+        }
+        if not more:
+            return sorted(keep)
+        keep |= more
+
+
+def needs(source: str) -> set[str]:
+    """The names that code reads and doesn't define itself: globals, not what is local to its functions."""
+    tree = _parse(source)
+    if tree is None:
+        return set()
+    found, todo = set(), [symtable.symtable(source, "<cell>", "exec")]
+    while todo:
+        table = todo.pop()
+        todo += table.get_children()
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global()):
+                found.add(symbol.get_name())
+    return found - binds(tree)
+
+
+def binds(tree: ast.AST) -> set[str]:
+    """The names that code defines at its top level."""
+    found, todo = set(), list(ast.iter_child_nodes(tree))
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+            continue
+        if isinstance(node, ast.Lambda):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        todo += ast.iter_child_nodes(node)
+    return found
+
+
+def names_in(source: str, function: str) -> tuple[str, ...]:
+    """The global names and attributes that a function's own code uses, as its ``co_names`` has them."""
+    with contextlib.suppress(Exception):
+        code = compile(source, "<answer>", "exec")
+        return next((part.co_names for part in code.co_consts if getattr(part, "co_name", "") == function), ())
+    return ()
+
+
+def _parse(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+__all__ = ["Limits", "asdict", "judge"]

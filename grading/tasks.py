@@ -1,0 +1,222 @@
+"""What of a submission is graded: the student's answers, put into the released notebook, and our own checks."""
+
+from __future__ import annotations
+
+import ast
+import json
+from copy import deepcopy
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from tools import lesson
+
+LARGEST = 30 * 2**20
+
+
+class Unreadable(Exception):
+    """This is no notebook; the message says why."""
+
+
+@dataclass
+class Lesson:
+    """One lesson, as the grading needs it."""
+
+    source: Path
+
+    @property
+    def name(self) -> str:
+        return self.source.stem
+
+    @cached_property
+    def full(self) -> NotebookNode:
+        """With solutions and hidden tests."""
+        return lesson.read(self.source)
+
+    @cached_property
+    def released(self) -> NotebookNode:
+        """As students got it."""
+        return lesson.student(self.source)
+
+    @cached_property
+    def setup(self) -> list[str]:
+        return [cell.source for cell in lesson.setup_cells(self.released)]
+
+    @cached_property
+    def questions(self) -> dict[str, float]:
+        """grade_id of the answer -> points, in the order of the lesson."""
+        found = {}
+        for name, (answer, check) in lesson.exercises(self.full).items():
+            found[name] = float((check or answer).metadata["nbgrader"]["points"])
+        return found
+
+    @cached_property
+    def by_hand(self) -> set[str]:
+        return {name for name, (_, check) in lesson.exercises(self.full).items() if check is None}
+
+    @cached_property
+    def checks(self) -> list[dict[str, Any]]:
+        """Each check as students see it, and with its hidden tests (``None`` when it has none)."""
+        seen = {
+            cell.metadata["nbgrader"]["grade_id"]: cell for cell in self.released.cells if "nbgrader" in cell.metadata
+        }
+        found = []
+        for name, (_, check) in lesson.exercises(self.full).items():
+            if check is not None:
+                visible, full = seen[f"{name}_check"].source, lesson.without_markers(check.source)
+                full = None if full.split() == visible.split() else full
+                found.append({"name": name, "points": self.questions[name], "visible": visible, "full": full})
+        return found
+
+
+@dataclass
+class Work:
+    """A submission made fit for grading."""
+
+    notebook: NotebookNode
+    task: dict[str, Any]
+    untouched: set[str] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
+
+
+def read(data: bytes) -> NotebookNode:
+    """A submitted file as a notebook of today's format.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    if not data.strip():
+        raise Unreadable("the file is empty")
+    if len(data) > LARGEST:
+        raise Unreadable(f"the file has {len(data) / 2**20:.0f} MB; the most is {LARGEST // 2**20} MB")
+    try:
+        text = data.decode("utf-8-sig")
+        raw = json.loads(text)
+        if not isinstance(raw, dict) or not ("cells" in raw or "worksheets" in raw):
+            raise Unreadable("it is JSON, but no notebook")
+        notebook = nbformat.reads(text, as_version=4)
+        for cell in notebook.cells:
+            cell.source = "".join(cell.source)
+            cell.metadata = NotebookNode(cell.get("metadata") or {})
+            if not isinstance(cell.metadata.get("nbgrader"), dict):
+                cell.metadata.pop("nbgrader", None)
+        return notebook
+    except Unreadable:
+        raise
+    except (Exception, RecursionError) as error:
+        raise Unreadable(f"it is no notebook, or damaged ({type(error).__name__})") from None
+
+
+def grade_ids(notebook: NotebookNode) -> set[str]:
+    """The exercises that a notebook has cells of."""
+    return {str(cell.metadata["nbgrader"].get("grade_id")) for cell in notebook.cells if "nbgrader" in cell.metadata}
+
+
+def prepare(course: Lesson, submitted: NotebookNode) -> Work:
+    """Take the answers out of a submission, whatever has become of its other cells."""
+    clean, remarks, untouched, used = deepcopy(course.released), [], set(), set()
+    positions = {
+        cell.metadata["nbgrader"]["grade_id"]: i for i, cell in enumerate(clean.cells) if "nbgrader" in cell.metadata
+    }
+    for name in course.questions:
+        place = positions[name]
+        stub = clean.cells[place].source
+        found = _find(course.released, place, name, submitted, used)
+        used |= {id(cell) for cell in found}
+        if not found:
+            remarks.append(f"{name}: its cell is missing")
+            untouched.add(name)
+            continue
+        answers = list(dict.fromkeys(_plain(cell.source) for cell in found))
+        if len(found) > 1:
+            remarks.append(f"{name}: {len(found)} cells, taken together")
+        changed = [text for text in answers if text.split() != stub.split()]
+        if not any(text.strip() for text in changed):
+            untouched.add(name)
+            continue
+        clean.cells[place].source = "\n\n".join(changed)
+    for name, place in positions.items():
+        if name not in course.questions and clean.cells[place].metadata["nbgrader"]["grade"]:
+            theirs = [c for c in submitted.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name]
+            if not theirs:
+                remarks.append(f"{name}: the check was missing; the original was used")
+            elif any(_plain(c.source).split() != clean.cells[place].source.split() for c in theirs):
+                remarks.append(f"{name}: the check had been changed; the original was used")
+            elif any(
+                c.metadata["nbgrader"].get("points") != clean.cells[place].metadata["nbgrader"]["points"]
+                for c in theirs
+            ):
+                remarks.append(f"{name}: the points had been changed; the original ones count")
+    return Work(clean, {"cells": _cells(course, clean, submitted, used), "checks": course.checks}, untouched, remarks)
+
+
+def _cells(course: Lesson, clean: NotebookNode, submitted: NotebookNode, used: set[int]) -> list[dict]:
+    """All code cells that may matter, in the student's order: answers, the lesson's, and the student's own."""
+    ours = {" ".join(cell.source.split()) for cell in course.released.cells}
+    setup = {" ".join(source.split()) for source in course.setup}
+    answers = {c.metadata["nbgrader"]["grade_id"]: c.source for c in clean.cells if "nbgrader" in c.metadata}
+    answers = {k: v for k, v in answers.items() if k in course.questions and k not in course.by_hand}
+    cells, placed = [], set()
+    for cell in submitted.cells:
+        name = cell.metadata.get("_answer", "")
+        text = " ".join(_plain(cell.source).split())
+        if name in answers:
+            if name not in placed:
+                cells.append({"source": answers[name], "answer": name, "own": False})
+                placed.add(name)
+        elif cell.cell_type == "code" and id(cell) not in used and text not in setup:
+            graded = cell.metadata.get("nbgrader", {}).get("grade")
+            if text and not graded:
+                cells.append({"source": _plain(cell.source), "answer": "", "own": text not in ours})
+    cells += [{"source": answers[n], "answer": n, "own": False} for n in answers if n not in placed]
+    return cells
+
+
+def _find(released: NotebookNode, place: int, name: str, submitted: NotebookNode, used: set[int]) -> list[NotebookNode]:
+    """The cells of a submission that answer one question: by metadata, by cell id, by what they define, by place."""
+    free = [cell for cell in submitted.cells if id(cell) not in used]
+    ways = [
+        [cell for cell in free if cell.metadata.get("nbgrader", {}).get("grade_id") == name],
+        [cell for cell in free if cell.get("id") == released.cells[place].id],
+        [
+            cell
+            for cell in free
+            if cell.cell_type == "code" and not cell.metadata.get("nbgrader") and _defines(cell.source, name)
+        ],
+        _after(released.cells[place - 1], submitted, free) if place else [],
+    ]
+    found = next((way for way in ways if way), [])
+    for cell in found:
+        cell.metadata["_answer"] = name
+    return found
+
+
+def _after(before: NotebookNode, submitted: NotebookNode, free: list[NotebookNode]) -> list[NotebookNode]:
+    for one, two in zip(submitted.cells, submitted.cells[1:], strict=False):
+        same = before.source.strip() and one.source.split() == before.source.split()
+        if same and "nbgrader" not in two.metadata and any(two is cell for cell in free):
+            return [two]
+    return []
+
+
+def _defines(source: str, name: str) -> bool:
+    """Does a cell that begins a line with the name's definition; no parser: the text may be anything."""
+    return any(line.startswith((f"def {name}(", f"{name} =", f"{name}=")) for line in _plain(source).split("\n"))
+
+
+def _plain(text: str) -> str:
+    """Text with plain line ends, and nothing that can't be written."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").encode("utf-8", "replace").decode()
+
+
+def rubric(course: Lesson) -> dict[str, str]:
+    """What the lesson says of the marking of each question that is graded by hand."""
+    found = lesson.exercises(course.full)
+    return {name: lesson.without_markers(found[name][0].source) for name in course.by_hand}
+
+
+__all__ = ["Lesson", "Unreadable", "Work", "ast", "grade_ids", "prepare", "read", "rubric"]

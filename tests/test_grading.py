@@ -1,0 +1,357 @@
+"""The grading: marks are right, hostile submissions gain nothing, and none of them spoils the batch."""
+
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from grading import tasks
+from grading.bench import Bench
+from grading.sandbox import Limits, isolated
+from grading.tasks import Lesson
+from tools import answers, lesson
+
+ANSWERS = Path(__file__).parent / "answers"
+SAMPLE = "01_convolution_arithmetic"  # of every kind: functions, values, layers, loops
+SHORT = Limits(cell=2, total=40, memory=1500)
+
+
+def notebook(course: Lesson, given: dict[str, str]) -> nbformat.NotebookNode:
+    """The released notebook with some answers filled in."""
+    made = deepcopy(course.released)
+    for cell in made.cells:
+        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        if name in given:
+            cell.source = given[name]
+    return made
+
+
+def rows(course: Lesson, right: bool) -> list[dict[str, answers.Answer]]:
+    """The answers of a lesson, one to each exercise a row; the first right row is the lesson's own solution."""
+    found: dict[str, list] = {}
+    for answer in answers.read(ANSWERS / course.source.name):
+        if answer.right == right and answer.name in {check["name"] for check in course.checks}:
+            found.setdefault(answer.name, []).append(answer)
+    if right:
+        for name, (cell, check) in lesson.exercises(course.full).items():
+            if check is not None:
+                own = answers.Answer(name, True, "the lesson's own", lesson.without_markers(cell.source))
+                found.setdefault(name, []).insert(0, own)
+    return [
+        {name: given[i] for name, given in found.items() if i < len(given)}
+        for i in range(max(map(len, found.values())))
+    ]
+
+
+def check_lesson(course: Lesson, most: int | None = None) -> tuple[int, int]:
+    """Grade all answers of a lesson; returns how many wrong ones were tried and caught."""
+    tried = caught = 0
+    wrongly = []
+    with Bench(course.setup) as bench:
+        for right in (True, False):
+            for row in rows(course, right)[:most]:
+                made = notebook(course, {name: answer.code for name, answer in row.items()})
+                result = bench.judge(tasks.prepare(course, tasks.read(lesson.dump(made))).task)
+                for name, answer in row.items():
+                    check, points = result["checks"][name], course.questions[name]
+                    lost = check["score"] < points - 1e-9
+                    tried, caught = tried + (not right), caught + (not right and lost)
+                    if right == lost:
+                        wrongly.append((name, answer.note, check))
+        work = tasks.prepare(course, course.released)
+        result = bench.judge(work.task)
+        assert work.untouched == set(course.questions)
+        for name, check in result["checks"].items():
+            if check["score"] or "not attempted yet" not in check["output"]:
+                wrongly.append((name, "stub", check))
+    assert not wrongly, wrongly[:4]
+    return tried, caught
+
+
+def test_marks_are_right():
+    course = Lesson(lesson.LESSONS / f"{SAMPLE}.py")
+    tried, caught = check_lesson(course, 2)
+    assert tried == caught > 10
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("source", lesson.sources(), ids=lambda path: path.stem)
+def test_marks_of_every_answer_are_right(source: Path):
+    tried, caught = check_lesson(Lesson(source))
+    print(f"{source.stem}: wrong answers caught {caught} of {tried} ({caught / tried:.0%})")
+    assert tried == caught
+
+
+# What a submission may try. Each gives the right answers only when the attack works.
+
+CHEATS = {
+    "an object that is equal to everything": """
+class Yes(int):
+    def __eq__(self, other): return True
+    def __hash__(self): return 0
+    def __reduce__(self): return (print, ("unpickled",))
+def add_1(n): return Yes(0)
+""",
+    "the score is patched": """
+from helpers import checks
+checks.Check.score = lambda self: 2.0
+checks.difference = lambda *a, **k: None
+checks.Check.equal = lambda self, *a, **k: self._pass("x", 1)
+def add_1(n): return -1
+""",
+    "builtins are replaced": """
+import builtins
+builtins.float = builtins.int = builtins.isinstance = builtins.all = lambda *a, **k: True
+builtins.type = lambda *a: float
+def add_1(n): return -1
+""",
+    "settrace reads expected": """
+import sys
+seen = []
+def spy(frame, event, arg):
+    seen.append(frame.f_locals.get("expected", frame.f_locals.get("kwargs", {}).get("expected")))
+    return spy
+sys.settrace(spy)
+def add_1(n): return next((v for v in seen if type(v) is int), -1)
+""",
+    "frames are searched": """
+import sys
+def add_1(n):
+    frame = sys._getframe()
+    while frame:
+        for name in ("expected", "right", "check"):
+            for place in (frame.f_locals, frame.f_globals):
+                if name in place: return place[name]
+        frame = frame.f_back
+    return -1
+""",
+    "memory is searched": """
+import gc
+def add_1(n):
+    for thing in gc.get_objects():
+        if type(thing) is dict and type(thing.get("expected")) is int: return thing["expected"]
+        if type(thing) is str and "1000 + 1" in thing and "NUMBER" not in thing and "gc.get" not in thing: return n + 1
+    return -1
+""",
+    "files are searched": """
+import glob, os
+def add_1(n):
+    roots = [ROOT, ROOT + "/lessons", ROOT + "/tests", ROOT + "/build", "/root", "/home", "/tmp", "/work", FOLDER]
+    for root in roots:
+        for path in glob.glob(root + "/**/*.py", recursive=True) + glob.glob(root + "/**/*.db", recursive=True):
+            if "helpers" in path or ".venv" in path or "site-packages" in path: continue
+            try:
+                if b"HIDDEN" in open(path, "rb").read(): return n + 1
+            except OSError: pass
+    return -1
+""",
+    "other processes are read": """
+import os
+def add_1(n):
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) not in (1, os.getpid(), os.getppid()):
+            try:
+                os.kill(int(name), 0)
+            except OSError: continue
+            if open(f"/proc/{name}/comm").read().strip() == "systemd" or len(os.listdir("/proc")) > 200: return n + 1
+    return -1
+""",
+    "the memory of its parents is read": """
+import os
+def add_1(n):
+    for pid in (1, 2, 3, os.getppid()):
+        try:
+            for line in open(f"/proc/{pid}/maps"):
+                if "heap" in line:
+                    a, b = (int(x, 16) for x in line.split()[0].split("-"))
+                    with open(f"/proc/{pid}/mem", "rb") as file:
+                        file.seek(a)
+                        if b"1000 + " in file.read(b - a): return n + 1
+        except OSError: pass
+    return -1
+""",
+    "the network is used": """
+import socket
+def add_1(n):
+    for address in (("127.0.0.1", PORT), ("1.1.1.1", 53)):
+        try:
+            socket.create_connection(address, 1).close()
+            return n + 1
+        except OSError: pass
+    return -1
+""",
+    "a mark is sent over the line": """
+import json, os, struct
+def add_1(n):
+    for fd in range(3, 20):
+        for head in ({"score": 2.0}, {"checks": {"add_1": {"score": 2.0}}}, {"result": 2, "changed": []}):
+            text = json.dumps(head).encode()
+            try: os.write(fd, struct.pack("<II", len(text), 0) + text)
+            except OSError: pass
+    return -1
+""",
+    "rubbish is sent over the line": """
+import os
+def add_1(n):
+    for fd in range(3, 20):
+        try: os.write(fd, b"\\xff" * 64)
+        except OSError: pass
+""",
+    "os._exit in a function": "import os\ndef add_1(n): os._exit(0)",
+    "os._exit in the cell": "import os\nos._exit(0)",
+    "sys.exit": "import sys\nsys.exit(0)",
+    "atexit and threads": """
+import atexit, threading, time
+def late():
+    while True: time.sleep(0.1)
+atexit.register(late)
+threading.Thread(target=late).start()
+def add_1(n): return -1
+""",
+    "all processes are killed": "import os, signal\ndef add_1(n): os.kill(-1, signal.SIGKILL)",
+    "its parent is killed": "import os, signal\nfor p in (1, os.getppid()): os.kill(p, signal.SIGKILL)",
+    "an endless loop": "def add_1(n):\n    while True: pass",
+    "an endless loop under a bare except": """
+while True:
+    try:
+        while True: pass
+    except: pass
+""",
+    "signals are ignored": """
+import signal, time
+for number in range(1, 60):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+while True: time.sleep(1)
+""",
+    "a fork bomb": "import os\ndef add_1(n):\n    while True:\n        try: os.fork()\n        except OSError: pass",
+    "a fork bomb in the cell": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "much memory": "def add_1(n):\n    hog = [bytearray(10**8) for _ in range(1000)]\n    return -1",
+    "much memory in many processes": """
+import os, time
+for _ in range(20):
+    if os.fork() == 0:
+        hog = [bytearray(os.urandom(1) * 10**8) for _ in range(10)]
+        time.sleep(60)
+time.sleep(60)
+""",
+    "much output": "import sys\nfor _ in range(300000): sys.stdout.write('x' * 10000)\ndef add_1(n): return -1",
+    "a large file": """
+import os
+with open("/tmp/large", "wb") as file:
+    for _ in range(10000): file.write(bytes(10**6))
+def add_1(n): return -1
+""",
+    "a large result": "def add_1(n): return [0.5] * 10**8",
+    "a result that is nested deeply": "def add_1(n):\n    a = []\n    for _ in range(10**5): a = [a]\n    return a",
+    "an enormous number": "def add_1(n): return 10 ** (10 ** 6)",
+    "a syntax error": "def add_1(n) return n + 1",
+    "deep parentheses": "def add_1(n): return " + "(" * 5000 + "n" + ")" * 5000,
+    "null bytes and surrogates": "def add_1(n): return '\\ud800' * 10\nprint('\\ud83d')",
+    "files are written": """
+import os
+def add_1(n):
+    for folder in (ROOT + "/helpers", ROOT, "/usr/lib", "/etc", "/home/..", FOLDER):
+        try:
+            with open(folder + "/written_by_a_student.py", "w") as file: file.write("x")
+            if os.path.exists(ROOT + "/helpers/written_by_a_student.py"): return n + 1
+        except OSError: pass
+    return -1
+""",
+    "the environment is read": """
+import os
+def add_1(n):
+    secrets = open("/proc/self/environ").read() + repr(os.environ)
+    return n + 1 if "CANARY" in secrets else -1
+""",
+    "helpers are changed for later": """
+import helpers.checks, sys
+helpers.checks.__dict__.clear()
+sys.modules["helpers"] = None
+def add_1(n): return -1
+""",
+    "its output is closed": "import sys\nsys.stdout.close()\ndef add_1(n): return -1",
+}
+
+
+@pytest.fixture
+def small(lesson_file) -> Lesson:
+    return Lesson(lesson_file(exercises=3))
+
+
+def right_answers(course: Lesson) -> dict[str, str]:
+    return {f"add_{i}": f"def add_{i}(n):\n    return n + {i}" for i in range(1, len(course.checks) + 1)}
+
+
+SLOW = {title for title, code in CHEATS.items() if any(w in code for w in ("while True", "10**8", "300000", "10000"))}
+
+
+def try_cheats(course: Lesson, titles: list[str], folder: Path) -> None:
+    """None of them may give a mark, or cost one in another exercise of the same notebook."""
+    with Bench(course.setup, SHORT) as bench:
+        for title in titles:
+            code = CHEATS[title].replace("FOLDER", repr(str(folder))).replace("PORT", "22")
+            code = code.replace("ROOT", repr(str(lesson.ROOT)))
+            made = notebook(course, {**right_answers(course), "add_1": code})
+            result = bench.judge(tasks.prepare(course, made).task)["checks"]
+            assert result["add_1"]["score"] == 0.0, (title, result["add_1"])
+            assert result["add_3"]["score"] == 2.0, (title, result["add_3"])
+    assert not list((lesson.ROOT / "helpers").glob("written_by*")) and not list(folder.glob("written_by*"))
+
+
+@pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
+def test_no_cheat_gets_a_mark(small: Lesson, monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("CANARY", "1")
+    try_cheats(small, [title for title in CHEATS if title not in SLOW], tmp_path)
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("title", sorted(SLOW))
+def test_no_slow_cheat_gets_a_mark(small: Lesson, title: str, tmp_path: Path):
+    try_cheats(small, [title], tmp_path)
+
+
+def test_feedback_shows_no_hidden_test(small: Lesson):
+    code = """
+seen = []
+def add_1(n):
+    seen.append(n)
+    print("called with", n)
+    if n == 1000: raise ValueError(f"the hidden number is {n}")
+    return n + 1
+"""
+    with Bench(small.setup, SHORT) as bench:
+        result = bench.judge(tasks.prepare(small, notebook(small, {"add_1": code})).task)["checks"]["add_1"]
+    assert result["score"] == 1.0 and result["hidden_failed"]
+    assert "called with 0" in result["printed"]
+    assert "1000" not in json.dumps(result)
+
+
+def test_functions_layers_gradients_and_seeds_cross_the_line(lesson_file):
+    extra = """
+# %% nbgrader={"grade": false, "grade_id": "twice", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def twice(f, x):
+    ### BEGIN SOLUTION
+    return f(f(x))
+    ### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "twice_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+import torch
+check = Check(twice, points=3)
+check.equal(lambda x: x + 1, 1, expected=3)
+x = torch.tensor([3.0], requires_grad=True)
+check.that("a gradient", lambda f: torch.autograd.grad(f(torch.square, x).sum(), x)[0].item() == 108)
+layer = torch.nn.Linear(2, 2)
+check.that("a layer is changed", lambda f: f(torch.nn.Identity(), layer) is layer and not layer.weight.requires_grad)
+check.score()
+"""
+    course = Lesson(lesson_file(exercises=1, extra=extra))
+    freezes = "def twice(f, x):\n    y = f(f(x))\n    if hasattr(y, 'weight'): y.requires_grad_(False)\n    return y"
+    with Bench(course.setup) as bench:
+        for code, score in ((freezes, 3.0), ("def twice(f, x):\n    return f(f(x))", 2.0)):
+            result = bench.judge(tasks.prepare(course, notebook(course, {"twice": code})).task)["checks"]["twice"]
+            assert result["score"] == score, result

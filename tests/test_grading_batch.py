@@ -1,0 +1,325 @@
+"""A class of 100 with broken and hostile notebooks in it, as Moodle hands it over: the others get what they earned."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import v3, v4
+from test_grading import CHEATS, notebook
+
+from grading import __main__ as grading
+from grading import collect
+from grading.gradebook import Marks
+from grading.sandbox import isolated
+from grading.tasks import Lesson
+from tools import lesson
+
+GOOD = 80
+HALF = "def add_{0}(n):\n    return {0}"  # right for 0, wrong for the hidden 1000
+
+
+def answers(code: int) -> dict[str, str]:
+    """Four answers: each bit of ``code`` makes one right; the others are half right, or missing."""
+    found = {}
+    for i in range(1, 5):
+        if code >> (i - 1) & 1:
+            found[f"add_{i}"] = f"def add_{i}(n):\n    return n + {i}"
+        elif (code + i) % 3:
+            found[f"add_{i}"] = HALF.format(i)
+    return found
+
+
+def expected(code: int) -> list[float]:
+    given = answers(code)
+    return [
+        0.0 if f"add_{i}" not in given else 1.0 if given[f"add_{i}"] == HALF.format(i) else 2.0 for i in range(1, 5)
+    ]
+
+
+def _cells(made: nbformat.NotebookNode, name: str) -> int:
+    return next(i for i, c in enumerate(made.cells) if c.metadata.get("nbgrader", {}).get("grade_id") == name)
+
+
+def broken(course: Lesson) -> dict[str, tuple[bytes, list[float] | None]]:
+    """Student -> (file, the marks that it must get; ``None``: it can't be graded)."""
+    full, right = [2.0] * 4, answers(15)
+
+    def made() -> nbformat.NotebookNode:
+        return notebook(course, right)
+
+    found = {"Empty": (b"", None), "Corrupt": (lesson.dump(made())[:700], None), "Json": (b'{"a": 1}', None)}
+    found["Binary"] = (bytes(range(256)) * 10, None)
+    deep = b'{"cells": ' + b"[" * 100_000 + b"]" * 100_000 + b', "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'
+    found["Deep"] = (deep, None)
+    other = made()
+    for cell in other.cells:
+        if "nbgrader" in cell.metadata:
+            cell.metadata["nbgrader"]["grade_id"] = "x" + cell.metadata["nbgrader"]["grade_id"]
+            cell.source, cell.id = "1", "x" + cell.id
+    found["Otherlesson"] = (lesson.dump(other), None)
+
+    def edit(name: str, change, marks: list[float] | None = None) -> None:
+        book = made()
+        data = change(book)
+        found[name] = (data if isinstance(data, bytes) else lesson.dump(book), marks or full)
+
+    def deleted(book):
+        del book.cells[_cells(book, "add_2")], book.cells[_cells(book, "add_3_check")]
+
+    def duplicated(book):
+        book.cells.insert(0, book.cells[_cells(book, "add_2")].copy())
+        book.cells.append(book.cells[_cells(book, "add_1_check")].copy())
+
+    def split(book):
+        place = _cells(book, "add_2")
+        second = v4.new_code_cell("# the second half\nhalf_way = 2", metadata=book.cells[place].metadata)
+        book.cells.insert(place + 1, second)
+
+    def tampered(book):
+        for cell in book.cells:
+            if cell.metadata.get("nbgrader", {}).get("grade"):
+                cell.metadata["nbgrader"]["points"] = 100
+                cell.source = "100.0"
+        book.cells[_cells(book, "add_1")].source = "def add_1(n): return -1"
+
+    def stripped(book):
+        for cell in book.cells:
+            cell.metadata = {}
+            cell.pop("id")
+        book.nbformat_minor = 2
+
+    def colab(book):
+        book.metadata["colab"] = {"provenance": []}
+        for cell in book.cells:
+            cell.metadata = {**cell.metadata, "id": "Xy" + cell.id, "colab": {"base_uri": "https://localhost:8080/"}}
+            cell.pop("id")
+        book.nbformat_minor = 0
+
+    def old(book):
+        cells = [v3.new_code_cell(c.source, metadata=c.metadata) for c in book.cells if c.cell_type == "code"]
+        return nbformat.writes(v3.new_notebook(worksheets=[v3.new_worksheet(cells=cells)])).encode()
+
+    def windows(book):
+        for cell in book.cells:
+            cell.source = cell.source.replace("\n", "\r\n")
+        return b"\xef\xbb\xbf" + lesson.dump(book).replace(b"\n", b"\r\n")
+
+    def emoji(book):
+        book.cells[_cells(book, "add_1")].source = "def add_1(n):\n    print('🎉 ünï \u202e')\n    return n + 1"
+        book.cells[_cells(book, "add_2")].source += "\n# 🙈"
+
+    def helper(book):
+        book.cells[_cells(book, "add_1")].source = "def add_1(n):\n    return own(n, 1)"
+        book.cells.insert(3, v4.new_code_cell("%matplotlib inline\ndef own(a, b):\n    return a + b"))
+
+    def magic(book):
+        book.cells[_cells(book, "add_1")].source = "!pip install something\n%timeit 1\ndef add_1(n):\n    return n + 1"
+
+    def raw(book):
+        book.cells[_cells(book, "add_3_check")].cell_type = "raw"
+        del (
+            book.cells[_cells(book, "add_3_check")]["outputs"],
+            book.cells[_cells(book, "add_3_check")]["execution_count"],
+        )
+
+    edit("Deleted", deleted, [2.0, 0.0, 2.0, 2.0])
+    edit("Tampered", tampered, [0.0, 2.0, 2.0, 2.0])
+    edit("Reordered", lambda book: book.cells.reverse())
+    for change in (duplicated, split, stripped, colab, old, windows, emoji, helper, magic, raw):
+        edit(change.__name__.title(), change)
+    titles = ["an endless loop", "an endless loop under a bare except", "a fork bomb in the cell", "much memory"]
+    titles += ["much output", "os._exit in the cell", "all processes are killed", "the score is patched"]
+    for i, title in enumerate(titles):
+        book = notebook(course, {**right, "add_1": CHEATS[title]})
+        found[f"Hostile {i} <script>alert(1)</script>"[: 10 if i else None]] = (lesson.dump(book), [0.0, 2.0, 2.0, 2.0])
+    return found
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
+    from conftest import lesson_text
+
+    folder = tmp_path_factory.mktemp("lessons")
+    (folder / "01_try.py").write_text(lesson_text(4), encoding="utf-8")
+    return Lesson(folder / "01_try.py")
+
+
+def _zip(path: Path, course: Lesson, good: int, bad: dict) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(good):
+            name = f"Zoë Müller{i}_{1000 + i}_assignsubmission_file_/01_try{' (1)' if i % 7 == 0 else ''}.ipynb"
+            archive.writestr(name, lesson.dump(notebook(course, answers(i % 16))))
+        for i, (name, (data, _)) in enumerate(bad.items()):
+            file = "renamed by me.ipynb" if i % 2 else "01_try.ipynb"
+            archive.writestr(f"{name.replace('/', '')}_{5000 + i}_assignsubmission_file_/{file}", data)
+        archive.writestr("../../climbs_1_assignsubmission_file_/01_try.ipynb", b"{}")
+        archive.writestr("__MACOSX/._01_try.ipynb", b"{}")
+        link = zipfile.ZipInfo("Link_2_assignsubmission_file_/01_try.ipynb")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("Report_3_assignsubmission_file_/report.pdf", b"%PDF")
+    return path
+
+
+def _grade(course: Lesson, path: Path, folder: Path, *more: str) -> dict[str, dict[str, str]]:
+    options = [str(path), "--lesson", "01", "--folder", str(folder), "--lessons", str(course.source.parent)]
+    assert grading.main([*options, *more, "--seconds", "2", "--memory", "1500"]) == 0
+    with open(folder / "01_try" / "marks.csv", encoding="utf-8-sig", newline="") as file:
+        return {line["number"]: line for line in csv.DictReader(file)}
+
+
+def _marks(line: dict[str, str]) -> list[float] | None:
+    return [float(line[f"add_{i}"]) for i in range(1, 5)] if line["total"] else None
+
+
+@pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
+def test_batch_survives(course: Lesson, tmp_path: Path, capsys):
+    bad = broken(course)
+    assert len(bad) >= 24
+    lines = _grade(course, _zip(tmp_path / "class.zip", course, GOOD, bad), tmp_path / "all")
+    assert len(lines) == GOOD + len(bad)
+    wrong = {f"good {i}": lines[str(1000 + i)] for i in range(GOOD) if _marks(lines[str(1000 + i)]) != expected(i % 16)}
+    wrong |= {
+        n: lines[str(5000 + i)]
+        for i, (n, (_, marks)) in enumerate(bad.items())
+        if _marks(lines[str(5000 + i)]) != marks
+    }
+    assert not wrong
+    said = capsys.readouterr().out
+    assert "climbs out" in said and "links aren't followed" in said and "report.pdf: not a notebook" in said
+    pages = {path.stem: path.read_text() for path in (tmp_path / "all" / "01_try" / "feedback").glob("*.html")}
+    assert len(pages) == len(lines)
+    for page in [*pages.values(), (tmp_path / "all" / "01_try" / "summary.html").read_text()]:
+        assert "<script" not in page and "http" not in page and "equal(1000" not in page and "1001" not in page
+    alone = _grade(course, _zip(tmp_path / "some.zip", course, 3, {}), tmp_path / "alone")
+    assert all(_marks(line) == _marks(lines[number]) for number, line in alone.items())
+
+
+def test_an_interrupted_run_goes_on_and_only_changed_files_are_graded_again(
+    course: Lesson, tmp_path: Path, monkeypatch
+):
+    judged = []
+
+    def judge(course, submission, bench, limits, real=grading._judge):
+        if len(judged) == 2 and not (tmp_path / "go on").exists():
+            raise KeyboardInterrupt
+        judged.append(submission.number)
+        return real(course, submission, bench, limits)
+
+    monkeypatch.setattr(grading, "_judge", judge)
+    path = _zip(tmp_path / "some.zip", course, 4, {})
+    options = [str(path), "--lesson", "1", "--folder", str(tmp_path / "g"), "--lessons", str(course.source.parent)]
+    assert grading.main(options) == 130
+    (tmp_path / "go on").touch()
+    assert grading.main(options) == 0 and sorted(judged) == ["1000", "1001", "1002", "1003"]
+    assert grading.main(options) == 0 and len(judged) == 4
+    _zip(path, course, 3, {"Fourth": (lesson.dump(notebook(course, answers(15))), None)})
+    assert grading.main(options) == 0 and judged[4:] == ["5000"]
+
+
+def test_marks_given_by_hand_are_merged(course: Lesson, tmp_path: Path):
+    given = {**answers(15), "why": "Because."}
+    path = _zip(tmp_path / "one.zip", course, 0, {"Ann": (lesson.dump(notebook(course, given)), None)})
+    line = _grade(course, path, tmp_path / "g")["5000"]
+    assert line["to grade by hand"] == "why" and line["why"] == "" and line["total"] == "8"
+    with Marks(tmp_path / "g", course) as marks:  # as the formgrader does it
+        grade = marks._book.find_grade("why", "01_try", "01_try", "ann")
+        grade.manual_score, grade.needs_manual_grade = 1.5, False
+        marks._book.find_comment("why", "01_try", "01_try", "ann").manual_comment = "Short, but right."
+        marks._book.db.commit()
+    line = _grade(course, path, tmp_path / "g")["5000"]
+    assert line["why"] == "1.5" and line["total"] == "9.5" and line["to grade by hand"] == ""
+    assert "Short, but right." in (tmp_path / "g" / "01_try" / "feedback" / "ann.html").read_text()
+    assert "Participant 5000,Ann,9.5,10" in (tmp_path / "g" / "01_try" / "moodle.csv").read_text()
+
+
+def test_a_dask_cluster_gives_the_same_marks(course: Lesson, tmp_path: Path):
+    distributed = pytest.importorskip("distributed")
+    path = _zip(tmp_path / "some.zip", course, 12, {})
+    here = _grade(course, path, tmp_path / "here")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        there = _grade(course, path, tmp_path / "there", "--dask", cluster.scheduler_address)
+    assert list(map(_marks, here.values())) == list(map(_marks, there.values())) and len(here) == 12
+
+
+def test_without_a_dask_scheduler_it_is_told(course: Lesson, tmp_path: Path, capsys):
+    path = _zip(tmp_path / "some.zip", course, 1, {})
+    options = [str(path), "--lesson", "1", "--folder", str(tmp_path / "g"), "--lessons", str(course.source.parent)]
+    assert grading.main([*options, "--dask", "nonsense"]) == 1
+    assert "Dask" in capsys.readouterr().out
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("file", "student", "number"),
+    [
+        ("Ana-Lucía O'Neil_123_assignsubmission_file_/09_lab.ipynb", "ana-lucia_o_neil", "123"),
+        ("Ana Lima_77_assignsubmission_file_my lab.ipynb", "ana_lima", "77"),
+        ("limaana_123_456_09_lab.ipynb", "limaana", "123"),
+        ("limaana_LATE_123_456_09_lab-1.ipynb", "limaana", "123"),
+        ("TP 3/Łukasz Żak/09_lab (2).ipynb", "ukasz_zak", ""),
+        ("ana lima 09_lab (1).ipynb", "ana_lima", ""),
+        ("王小明_9_assignsubmission_file_/x.ipynb", None, "9"),
+    ],
+)
+def test_names(tmp_path: Path, file: str, student: str | None, number: str):
+    path = tmp_path / "in" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    (one,), left = collect.collect(tmp_path / "in")
+    assert (one.number, left) == (number, [])
+    assert one.student == student or (student is None and one.student.startswith("student_"))
+
+
+def test_the_last_version_counts(tmp_path: Path):
+    for i, name in enumerate(["a_1_2_x.ipynb", "a_1_3_x-1.ipynb", "b_4_5_x.ipynb"]):
+        (tmp_path / name).write_text(json.dumps({"cells": [], "n": i}))
+        os.utime(tmp_path / name, (1e9 + i, 1e9 + i))
+    found, left = collect.collect(tmp_path)
+    assert [one.file for one in found] == ["a_1_3_x-1.ipynb", "b_4_5_x.ipynb"]
+    assert "an older version" in left[0][1] and "several files" in found[0].remarks[0]
+
+
+def test_same_names_and_a_pattern(tmp_path: Path):
+    for name in ("Li Wei_1_assignsubmission_file_", "Li Wei_2_assignsubmission_file_"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.ipynb").write_text("{}")
+    assert [one.student for one in collect.collect(tmp_path)[0]] == ["li_wei_1", "li_wei_2"]
+    (tmp_path / "tp-x7-final.ipynb").write_text("{}")
+    found, _ = collect.collect(tmp_path, r"tp-(?P<student>\w+)-")
+    assert "x7" in [one.student for one in found]
+    with pytest.raises(ValueError, match="group"):
+        collect.collect(tmp_path, "tp")
+
+
+def test_links_are_not_followed(tmp_path: Path):
+    (tmp_path / "secret.ipynb").write_text("{}")
+    folder = tmp_path / "in"
+    (folder / "Ann").mkdir(parents=True)
+    (folder / "Ann" / "x.ipynb").symlink_to(tmp_path / "secret.ipynb")
+    found, left = collect.collect(folder)
+    assert not found and "link" in left[0][1]
+
+
+@pytest.mark.parametrize("path", ["no such folder", "text.txt", "bad.zip"])
+def test_what_is_no_hand_in_is_told(tmp_path: Path, path: str, capsys):
+    (tmp_path / "text.txt").write_text("x")
+    (tmp_path / "bad.zip").write_text("x")
+    code = (
+        grading.main([str(tmp_path / path), "--lesson", "09", "--folder", str(tmp_path / "g")])
+        if path != "bad.zip"
+        else 0
+    )
+    if path == "bad.zip":
+        assert "damaged" in collect.collect(tmp_path / path)[1][0][1]
+    else:
+        assert code == 1 and "Not graded" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 # make course   run the solved lessons and write build/site/       make lab    JupyterLab on notebooks/
 # make test     everything that must hold before a commit          make site   only the pages of build/site/
 # make notebooks  write notebooks/ and the README's table from lessons/
+# make bench      measure speeds (DEVICE=cuda for a GPU) and write them into the README
 # make remote     take the course's address from the git remote (for Colab)
 # make release    what goes to students and markers (LESSON=09; STUDENT_REPO=folder writes a public repository)
 # make grade SUBMISSIONS=path LESSON=09   marks, feedback and a summary; make formgrader: marks by hand
@@ -17,7 +18,7 @@ READY := $(VENV)/.course-ready
 LOCK := $(if $(filter .venv,$(VENV)),-c requirements.lock)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
-.PHONY: course lab test notebooks site remote release grade formgrader test-grading lint clean
+.PHONY: bench course lab test notebooks site remote release grade formgrader test-grading lint clean
 .DEFAULT_GOAL := course
 
 $(READY): requirements.txt requirements-dev.txt requirements.lock
@@ -62,6 +63,10 @@ formgrader: $(READY)
 
 test-grading: $(READY)
 	@$(PY) -m pytest -m sweep -s tests/test_grading.py
+
+bench: $(READY)
+	@for part in training codes heads; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done
+	@$(PY) -m tools.readme
 
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

@@ -197,4 +197,20 @@ def test_measured_figures_of_one_budget_leave_the_other():
 
 def test_readme_without_marks_is_refused():
     with pytest.raises(ValueError, match="lost the marks"):
-        readme.filled("# A readme", "table")
+        readme.filled("# A readme", "lessons", "table")
+
+
+def test_readme_shows_the_means_and_spreads_of_the_results():
+    rows = [
+        {"data": "solar-cells", "method": "extract", "accuracy": a, "weighted_accuracy": a, "auc": a}
+        for a in (0.8, 0.9)
+    ]
+    table = readme.accuracies(rows)
+    assert "85.0 ± 7.1" in table and table.count("|  |") >= 1  # no fine-tuned runs: an empty cell
+
+
+def test_readme_lists_the_fastest_first():
+    where = {"chip": "a chip", "torch": "2.9"}
+    figures = {"a net": {"slow": [1.0, 3.0, 2.0], "fast": [9.0, 7.0, 8.0]}}
+    assert "fast 8 · slow 2" in readme.speeds("codes", {"unit": "images/s", "figures": figures, "where": where})
+    assert "slow 2 · fast 8" in readme.speeds("heads", {"unit": "seconds", "figures": figures, "where": where})

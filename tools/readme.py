@@ -1,4 +1,4 @@
-"""Fills the table of lessons of README.md: ``python -m tools.readme`` (``make notebooks`` runs it).
+"""Fills the tables of README.md, lessons and benchmarks: ``python -m tools.readme`` (``make notebooks`` runs it).
 
 ``python -m tools.readme build/measured.json`` first takes the figures of a run over into docs/measured.json, and its
 picture, the figure of the cell tagged ``picture``, into docs/picture.png.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import statistics
 import sys
 from pathlib import Path
 
@@ -18,7 +19,16 @@ from tools import lesson, site
 README = lesson.ROOT / "README.md"
 MEASURED = lesson.ROOT / "docs" / "measured.json"
 PICTURE = lesson.ROOT / "docs" / "picture.png"
-BEGIN, END = "<!-- lessons: written by tools/readme.py -->", "<!-- end of lessons -->"
+RESULTS = lesson.ROOT / "benchmarks" / "results"
+MARKS = {
+    name: (f"<!-- {name}: written by tools/readme.py -->", f"<!-- end of {name} -->") for name in ("lessons", "results")
+}
+PUBLISHED = {  # (set, measure) -> what others reached
+    ("15-scene", "accuracy"): "81.4 (spatial pyramid), 84.2 (fc7 + SVM), 90.2 (Places-CNN)",
+    ("solar-cells", "accuracy"): "",
+    ("solar-cells", "weighted_accuracy"): "82.4 (descriptors + SVM), 88.4 (VGG-19 fine-tuned)",
+    ("solar-cells", "auc"): "88.5, 94.4 (the same two)",
+}
 
 
 def table(lessons: list[Path], measured: dict, address: str, branch: str = "main") -> str:
@@ -41,16 +51,50 @@ def table(lessons: list[Path], measured: dict, address: str, branch: str = "main
     return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), *(["", *notes] if notes else [])])
 
 
-def filled(readme: str, text: str) -> str:
-    """The README with its table replaced.
+def accuracies(rows: list[dict]) -> str:
+    """Mean and standard deviation over the splits, beside the published figures: benchmarks/accuracy.py's results."""
+    methods = {"extract": "codes + SVM", "fine_tune": "fine-tuned"}
+    lines = [["set", "published", *methods.values()], ["---"] * 4]
+    for (data, measure), published in PUBLISHED.items():
+        cells = []
+        for method in methods:
+            values = [100 * row[measure] for row in rows if (row["data"], row["method"]) == (data, method)]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}" if values else "")
+        lines.append([f"{data}, {measure.replace('_', ' ')}", published, *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def speeds(name: str, result: dict) -> str:
+    """A line for each case of a benchmark: medians, the fastest way first."""
+    fast = -1 if result["unit"] == "images/s" else 1
+    lines = [f"**{name}**, {result['unit']} ({result['where']['chip']}; torch {result['where']['torch']}; medians)", ""]
+    for case, arms in result["figures"].items():
+        middle = sorted(((statistics.median(v), arm) for arm, v in arms.items()), key=lambda pair: fast * pair[0])
+        lines.append(f"- {case}: " + " · ".join(f"{arm} {value:.3g}" for value, arm in middle))
+    return "\n".join(lines)
+
+
+def results() -> str:
+    """What the benchmarks have measured, as far as their results are there."""
+    parts = []
+    if (file := RESULTS / "accuracy.jsonl").exists():
+        parts.append(accuracies([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]))
+    parts += [speeds(file.stem, site.read_json(file)) for file in sorted(RESULTS.glob("*.json"))]
+    return "\n\n".join(parts)
+
+
+def filled(readme: str, name: str, text: str) -> str:
+    """The README with one of its tables replaced.
 
     Raises:
         ValueError: the two marks aren't in it.
     """
-    if BEGIN not in readme or END not in readme:
-        raise ValueError(f"README.md has lost the marks of its table: {BEGIN} and {END}.")
-    head, tail = readme.split(BEGIN)[0], readme.split(END)[1]
-    return f"{head}{BEGIN}\n{text}\n{END}{tail}"
+    begin, end = MARKS[name]
+    if begin not in readme or end not in readme:
+        raise ValueError(f"README.md has lost the marks of a table: {begin} and {end}.")
+    head, tail = readme.split(begin)[0], readme.split(end)[1]
+    return f"{head}{begin}\n{text}\n{end}{tail}"
 
 
 def take(run: dict, into: dict) -> dict:
@@ -66,7 +110,7 @@ def take(run: dict, into: dict) -> dict:
 def expected() -> str:
     """What README.md should hold now."""
     text = table(lesson.sources(), site.read_json(MEASURED), lesson.repository())
-    return filled(README.read_text(encoding="utf-8"), text)
+    return filled(filled(README.read_text(encoding="utf-8"), "lessons", text), "results", results())
 
 
 def picture(executed: Path) -> bytes | None:

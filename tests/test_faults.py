@@ -49,6 +49,14 @@ def cache(tmp_path_factory, monkeypatch):
 # ---------------------------------------------------------------- kill -9, and no space
 
 
+@pytest.mark.fault(
+    "Downloads",
+    "kill -9 at twenty random moments",
+    outcome="no half file under the whole one's name; the next call resumes; the right bytes",
+)
+@pytest.mark.fault(
+    "Downloads", "a limit on the size of a file", outcome="one line; the next call, without it, succeeds"
+)
 @forks
 def test_a_download_killed_at_twenty_moments(server, tmp_path):  # noqa: F811
     found = run("download", str(tmp_path), f"{server.address}/ok/{MD5}")
@@ -63,6 +71,21 @@ def test_a_download_killed_at_twenty_moments(server, tmp_path):  # noqa: F811
     assert found["after"]["digest"] == MD5
 
 
+@pytest.mark.fault(
+    "Training",
+    "kill -9 at twenty random moments of a run with a checkpoint",
+    outcome="run again, the same bits as uninterrupted (CPU)",
+    case="training",
+)
+@pytest.mark.fault(
+    "Caches", "kill -9 at ten random moments while codes are computed", outcome="run again, the same bits", case="codes"
+)
+@pytest.mark.fault(
+    "Caches",
+    "kill -9 at ten random moments while images are decoded",
+    outcome="run again, the same pixels",
+    case="images",
+)
 @forks
 @pytest.mark.parametrize("name", ["training", "codes", "images"])
 def test_killed_at_random_moments_and_run_again_is_the_same_to_the_bit(found, name):
@@ -72,6 +95,15 @@ def test_killed_at_random_moments_and_run_again_is_the_same_to_the_bit(found, na
     assert [one["again"]["said"] for one in rounds] == [""] * len(rounds)  # nothing half was even looked at
 
 
+@pytest.mark.fault(
+    "Training", "no space for the checkpoint", outcome="one line; training goes on; no half file stays", case="training"
+)
+@pytest.mark.fault(
+    "Caches", "no space for codes", outcome="one line; the right codes; no half file stays", case="codes"
+)
+@pytest.mark.fault(
+    "Caches", "no space for a result", outcome="one line; the result is returned all the same", case="result"
+)
 @forks
 @pytest.mark.parametrize(
     ("name", "words"),
@@ -90,6 +122,9 @@ def test_no_space_costs_the_file_and_not_the_work(found, name, words):
     assert full["digest"] == (after["digest"] if name != "result" else "not kept")
 
 
+@pytest.mark.fault(
+    "Caches", "no space for decoded images", outcome="one line that names COURSE_CACHE; no half file stays"
+)
 @forks
 def test_no_space_for_images_is_said(found):
     full, after = found["images, no space"]["full"], found["images, no space"]["after"]
@@ -97,6 +132,7 @@ def test_no_space_for_images_is_said(found):
     assert full["left"] == [] and after["digest"] == found["images"]["whole"]["digest"]
 
 
+@pytest.mark.fault("Caches", "three processes want the same codes", outcome="one computes, two wait; the same bits")
 @forks
 def test_three_processes_that_want_the_same_codes_compute_them_once(found):
     assert found["writers"] == [found["codes"]["whole"]["digest"]] * 3
@@ -117,6 +153,11 @@ def one_a_byte(size: int) -> list[int]:
     return [8 * byte + chosen.randrange(8) for byte in range(size)]
 
 
+@pytest.mark.fault(
+    "Caches",
+    "a flipped bit in each byte of the header of cached codes or of their checksum, and in a hundred others",
+    outcome="right codes, or computed again",
+)
 def test_any_flipped_bit_of_cached_codes_is_noticed(cache, capsys):
     """A bit of each byte of the file's header and of its checksum's, and a hundred of the others."""
     good = codes.extract(tiny(), stripes(70, size=16), engine="torch")
@@ -135,6 +176,9 @@ def test_any_flipped_bit_of_cached_codes_is_noticed(cache, capsys):
     assert torch.equal(codes.extract(tiny(), stripes(70, size=16), engine="torch"), good)
 
 
+@pytest.mark.fault(
+    "Caches", "a flipped bit in each byte of the header of decoded images", outcome="right images, or decoded again"
+)
 def test_any_flipped_bit_in_the_head_of_cached_images_is_noticed(cache, tmp_path, capsys):
     folder = put(tmp_path / "x", {"cat/1.png": 1, "dog/1.png": 2})
     good = datasets.load(folder, size=8)
@@ -149,6 +193,11 @@ def test_any_flipped_bit_in_the_head_of_cached_images_is_noticed(cache, tmp_path
     assert "is damaged" in capsys.readouterr().out
 
 
+@pytest.mark.fault(
+    "Training",
+    "a flipped bit in a checkpoint's weights (PyTorch itself loads them)",
+    outcome="one line; training starts anew",
+)
 def test_a_flipped_bit_of_a_checkpoint_is_noticed(tmp_path, capsys):
     """PyTorch loads such a file without a word."""
     options = {"epochs": 2, "batch": 16, "checkpoint": tmp_path / "run.pt"}
@@ -167,6 +216,7 @@ def test_a_flipped_bit_of_a_checkpoint_is_noticed(tmp_path, capsys):
         assert "is not used" in capsys.readouterr().out
 
 
+@pytest.mark.fault("Caches", "any flipped bit in a kept result", outcome="measured again")
 def test_a_flipped_bit_of_a_result_is_noticed(tmp_path, capsys):
     file = tmp_path / "result.json"
     transfer.write(file, '{"accuracy": 0.93}')
@@ -179,6 +229,11 @@ def test_a_flipped_bit_of_a_result_is_noticed(tmp_path, capsys):
     assert transfer.read(file) == '{"accuracy": 0.93}'
 
 
+@pytest.mark.fault(
+    "Training",
+    "a checkpoint of other images, augmentation or weight decay (a stale key)",
+    outcome="one line; training starts anew",
+)
 def test_a_checkpoint_of_other_images_or_another_augmentation_is_not_used(tmp_path, capsys):
     options = {"epochs": 1, "batch": 16, "checkpoint": tmp_path / "run.pt"}
     training.fit(SmallNet(), stripes(32, size=16), **options)
@@ -203,6 +258,7 @@ class Hungry(SmallNet):
         return super().forward(images)
 
 
+@pytest.mark.fault("Training", "out of memory (CPU)", outcome="one line: the batch it was, and half of it to try")
 def test_out_of_memory_says_how_large_the_batch_was():
     with pytest.raises(RuntimeError, match=r"not enough memory for a batch of 16 images of 32 x 32.*try batch=8"):
         training.fit(Hungry(), stripes(32), epochs=1, batch=16)
@@ -214,6 +270,7 @@ def test_out_of_memory_says_how_large_the_batch_was():
         codes.extract(net, stripes(70, size=16), engine="torch", cache=False)
 
 
+@pytest.mark.fault("Training", "out of memory (CUDA's and NumPy's words)", outcome="the same line")
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_each_device_runs_out_in_its_own_words(error):
     with pytest.raises(RuntimeError, match="not enough memory for it: take less"), machine.Room("it", "take less"):
@@ -222,6 +279,7 @@ def test_each_device_runs_out_in_its_own_words(error):
         raise RuntimeError("a shape that doesn't fit")
 
 
+@pytest.mark.fault("Training", "a model with NaN in its weights", outcome="refused: make it anew")
 def test_a_model_that_diverged_is_not_trained_on(capsys):
     model = SmallNet()
     training.fit(model, stripes(32), epochs=2, rate=1e30, optimiser="sgd", schedule="constant")
@@ -230,6 +288,11 @@ def test_a_model_that_diverged_is_not_trained_on(capsys):
         training.fit(model, stripes(32), epochs=1, rate=1e-3)
 
 
+@pytest.mark.fault(
+    "Training",
+    "the loss becomes NaN after some epochs",
+    outcome="training stops, says so, and returns the best epoch's weights",
+)
 def test_a_loss_of_nan_in_the_middle_keeps_the_best_epoch(capsys):
     """The augmentation turns bad: the curves end there, and the model is that of the best epoch."""
     calls = []
@@ -245,6 +308,11 @@ def test_a_loss_of_nan_in_the_middle_keeps_the_best_epoch(capsys):
     assert all(value.isfinite().all() for value in model.state_dict().values())
 
 
+@pytest.mark.fault(
+    "Training",
+    "parts of the model on two devices",
+    outcome="`evaluate` refuses, with the call that moves them",
+)
 def test_parts_of_a_model_on_two_devices(monkeypatch):
     model = SmallNet()
     model.layers[6].to("meta")
@@ -257,11 +325,17 @@ def test_parts_of_a_model_on_two_devices(monkeypatch):
         training.evaluate(SmallNet(), stripes(16))
 
 
+@pytest.mark.fault(
+    "Training", "the model on another device than asked for", outcome="refused, with the call that moves it"
+)
 def test_a_model_elsewhere_than_asked():
     with pytest.raises(ValueError, match=r"lies on cpu, not on cuda: move it with model.to\('cuda'\)"):
         training.evaluate(SmallNet(), stripes(16), device=torch.device("cuda"))
 
 
+@pytest.mark.fault(
+    "Training", "a class missing from most batches and from the test part", outcome="finite losses and metrics"
+)
 def test_a_class_without_images_and_batches_without_a_class():
     """Three classes, one of them with a single image: most batches lack it, and the test part does."""
     whole = stripes(33, size=16)
@@ -275,11 +349,13 @@ def test_a_class_without_images_and_batches_without_a_class():
     assert metrics.confusion.sum(1).tolist() == [7, 7, 0] and np.isfinite(metrics.balanced_accuracy)
 
 
+@pytest.mark.fault("Training", "an empty test part", outcome="refused in one line")
 def test_nothing_to_measure_is_said():
     with pytest.raises(ValueError, match="nothing to measure"):
         training.evaluate(SmallNet(), stripes(16).subset([]))
 
 
+@pytest.mark.fault("Archives and images", "an image a class: too few to split", outcome="refused in one line")
 def test_a_set_too_small_to_be_split_is_said():
     with pytest.raises(ValueError, match=r"too few images to test on \(2\)"):
         datasets.split(image_set([0, 1]))
@@ -288,6 +364,9 @@ def test_a_set_too_small_to_be_split_is_said():
 # ---------------------------------------------------------------- archives
 
 
+@pytest.mark.fault(
+    "Archives and images", "a zip file with one name twice", outcome="one image, the last, as unpacking leaves it"
+)
 def test_a_zip_with_a_name_that_stands_twice(cache, tmp_path):
     """One image, not two: the last of that name, as unpacking would leave it."""
     path = tmp_path / "x.zip"
@@ -299,6 +378,9 @@ def test_a_zip_with_a_name_that_stands_twice(cache, tmp_path):
     assert torch.equal(found.images, same.images)
 
 
+@pytest.mark.fault(
+    "Archives and images", "class folders in any script; one accent encoded in two ways", outcome="read; one class"
+)
 def test_names_in_any_script(cache, tmp_path):
     """One class, however its accent is encoded; and the same from a zip file."""
     names = {"Élan/1.png": 1, "E\u0301lan/2.png": 2, "犬/三.png": 3, "кошка/4.png": 4}
@@ -311,6 +393,7 @@ def test_names_in_any_script(cache, tmp_path):
     assert torch.equal(datasets.load(tmp_path / "x.zip", size=8).images, found.images)
 
 
+@pytest.mark.fault("Archives and images", "a zip file with a password", outcome="one line")
 def test_a_zip_with_a_password_is_said(cache, tmp_path):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -330,6 +413,7 @@ def test_a_zip_with_a_password_is_said(cache, tmp_path):
 # ---------------------------------------------------------------- the same numbers
 
 
+@pytest.mark.fault("The same numbers", "1, 3 or 8 workers that decode", outcome="the same pixels in the same order")
 def test_decoding_does_not_depend_on_the_number_of_workers(tmp_path, monkeypatch):
     names = [encoded(picture(i)) for i in range(70)]
     digests = set()
@@ -339,6 +423,7 @@ def test_decoding_does_not_depend_on_the_number_of_workers(tmp_path, monkeypatch
     assert len(digests) == 1
 
 
+@pytest.mark.fault("The same numbers", "the same run in another process", outcome="the same bits")
 @forks
 def test_another_process_gets_the_same_bits(found, tmp_path):
     """With another hash seed: nothing hangs on the order of a set or on what this process did before."""

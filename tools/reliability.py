@@ -80,7 +80,9 @@ def page(folder: Path = TESTS) -> str:
     """The text of docs/reliability.md."""
     rows = defaultdict(list)
     for fault in faults(folder):
-        name = fault.test.partition("::")[2].removeprefix("test_") + (f"[{fault.case}]" if fault.case else "")
+        name = fault.test.partition("::")[2].removeprefix("test_") + (
+            f"[{fault.case}]" if fault.case and " " not in fault.case else ""
+        )
         link = f"[{name}](../tests/{fault.test.partition('::')[0]})"
         rows[fault.area].append(f"| {fault.what} | {fault.outcome} | {link} |")
     lines = [

@@ -85,7 +85,8 @@ def _imports(folder: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.split(".")[0])
-    return found - set(sys.stdlib_module_names) - {"helpers", "tools", "tests", "conftest", "made"}
+    ours = {"helpers", "tools", "tests"} | {path.stem for path in (ROOT / "tests").glob("*.py")}
+    return found - set(sys.stdlib_module_names) - ours
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,12 @@ PAGE = lesson.ROOT / "docs" / "reliability.md"
 AREAS = ("Downloads", "Archives and images", "Training", "Caches", "The same numbers")
 
 
+NOTES = {
+    "The same numbers": "On one machine, with one number of PyTorch's CPU threads: with another number the last bits\n"
+    "of sums differ, and so do the weights. From machine to machine, and on a GPU, the same bits aren't promised.",
+}
+
+
 @dataclass(frozen=True)
 class Fault:
     """A row: what is injected, what follows, and the test that does it."""
@@ -92,7 +98,15 @@ def page(folder: Path = TESTS) -> str:
         "`make test`, and holds as long as it passes. What is trusted and what isn't: [SECURITY.md](../SECURITY.md).",
     ]
     for area in AREAS:
-        lines += ["", f"## {area}", "", "| fault | outcome | test |", "|---|---|---|", *rows[area]]
+        lines += [
+            "",
+            f"## {area}",
+            "",
+            *([NOTES[area], ""] if area in NOTES else []),
+            "| fault | outcome | test |",
+            "|---|---|---|",
+            *rows[area],
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -5,6 +5,7 @@
 # make remote     take the course's address from the git remote (for Colab)
 # make release    what goes to students and markers (LESSON=09; STUDENT_REPO=folder writes a public repository)
 # make grade SUBMISSIONS=path LESSON=09   marks, feedback and a summary; make formgrader: marks by hand
+# make cell PYTHON=python3.13 PACKAGES=newest    the tests in an environment of their own: a cell of the weekly matrix
 #
 # An environment that already has PyTorch: make course VENV=/path/to/it (nothing that fits is changed there).
 
@@ -18,7 +19,7 @@ READY := $(VENV)/.course-ready
 LOCK := $(if $(filter .venv,$(VENV)),-c requirements.lock)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
-.PHONY: bench course lab test notebooks site remote release grade formgrader test-grading lint clean
+.PHONY: bench course lab test cell notebooks site remote release grade formgrader test-grading lint clean
 .DEFAULT_GOAL := course
 
 $(READY): requirements.txt requirements-dev.txt requirements.lock
@@ -37,6 +38,22 @@ lab: $(READY)
 test: $(READY)
 	@$(PY) -m tools.build_notebooks --solved build/solved
 	@$(PY) -m pytest $(NBVAL) -n $(WORKERS) --dist loadscope tests build/solved notebooks
+
+# A cell of the matrix: PACKAGES is locked, newest, lowest (the bounds of requirements.txt) or colab (its versions).
+# TESTS=tests leaves the lessons out.
+PACKAGES ?= locked
+TESTS ?= tests build/solved notebooks
+CELL := build/cells/$(notdir $(PYTHON))-$(PACKAGES)
+CHOICE_locked := -c requirements.lock
+CHOICE_newest := --upgrade
+CHOICE_lowest := --resolution lowest-direct
+CHOICE_colab := -c .github/colab.txt
+cell:
+	@test -n "$(CHOICE_$(PACKAGES))" || { echo "PACKAGES is $(PACKAGES): it must be locked, newest, lowest or colab."; exit 1; }
+	@$(PYTHON) -m venv --clear $(CELL) && $(CELL)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(CELL)/bin/uv pip install --quiet --python $(CELL)/bin/python $(CHOICE_$(PACKAGES)) -r requirements-dev.txt
+	@$(CELL)/bin/python -m tools.build_notebooks --solved build/solved
+	@$(CELL)/bin/python -m pytest $(NBVAL) -n $(WORKERS) --dist loadscope $(TESTS)
 
 notebooks: $(READY)
 	@$(PY) -m tools.build_notebooks

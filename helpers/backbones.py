@@ -130,7 +130,7 @@ class Backbone(nn.Module):
 
         def stop(value: torch.Tensor) -> None:
             seen.append(value)
-            if not torch.compiler.is_exporting():
+            if not _exporting():
                 raise _Enough  # the rest of the network isn't needed (an export prunes it by itself)
 
         if stage == "penultimate":
@@ -181,6 +181,10 @@ class Backbone(nn.Module):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
         return digest.hexdigest()
+
+
+# PyTorch before 2.7 has no ``is_exporting``.
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 class _Enough(Exception):

@@ -88,7 +88,8 @@ def extract(
             bar = tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, **quiet)
             with bar:
                 for start in range(rows.done, rows.n, _BATCH):
-                    values = run(_batch(image_set, start, size, flip, crop))
+                    with machine.Room(f"{_BATCH} images of {size} x {size} pixels", "choose a smaller size=..."):
+                        values = run(_batch(image_set, start, size, flip, crop))
                     rows.add(values)
                     bar.update(len(values))
         return rows.finish()
@@ -196,21 +197,30 @@ class _Rows:
                 self._hash.update(np.ascontiguousarray(values, np.float32))
                 self.count.write_text(json.dumps([self.done + len(values), self._hash.hexdigest()]))
             except OSError as error:
-                print(f"Codes can't be kept in {self.part.parent} ({error.strerror}): they will be computed again.")
-                self.file = None
+                self._give_up(error)
         self.done += len(values)
 
     def finish(self) -> torch.Tensor:
         if self.file is not None:
+            whole = self.part.with_suffix(".whole.npy")
             try:
-                np.save(self.part.with_suffix(".whole.npy"), self.array)
+                np.save(whole, self.array)
                 self.file.with_suffix(".sum").write_text(_digest(self.array))
-                os.replace(self.part.with_suffix(".whole.npy"), self.file)
+                os.replace(whole, self.file)
             except OSError as error:
-                print(f"Codes can't be kept in {self.part.parent} ({error.strerror}): they will be computed again.")
-            for rest in (self.part, self.count):
+                self._give_up(error)
+            for rest in (self.part, self.count, whole):
                 rest.unlink(missing_ok=True)
         return torch.from_numpy(self.array)
+
+    def _give_up(self, error: OSError) -> None:
+        """Nothing more is written, and what was written makes room."""
+        reason = error.strerror or error  # NumPy's own errors have no number
+        print(f"Codes can't be kept in {self.part.parent} ({reason}): they will be computed again.")
+        self.file = None
+        for rest in (self.part, self.count):
+            with contextlib.suppress(OSError):
+                rest.unlink()
 
 
 def _digest(array: np.ndarray) -> str:
@@ -221,12 +231,10 @@ def _read(file: Path) -> torch.Tensor | None:
     """The cached codes, or ``None`` when there are none or they are damaged."""
     if not file.exists():
         return None
-    try:
+    with contextlib.suppress(Exception):  # NumPy raises six kinds for a damaged header, SyntaxError among them
         array = np.load(file)
         if _digest(array) == file.with_suffix(".sum").read_text():
             return torch.from_numpy(array)
-    except (OSError, ValueError):
-        pass
     print(f"The cached codes {file.name} are damaged: they are computed again.")
     file.unlink(missing_ok=True)
     return None

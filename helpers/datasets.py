@@ -179,13 +179,13 @@ def _decoded(listing: Listing, size: int, fit: str, channels: int | None) -> tup
     if beside.exists():
         try:
             return _kept(path, beside)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except Exception as error:  # NumPy raises six kinds for a damaged header, SyntaxError among them
             print(f"{listing.name}: the cache {path.name} is damaged ({error}); the images are decoded again.")
     result = pictures.store(
         path, listing.read, len(listing.files), size=size, fit=fit, channels=channels, title=listing.name
     )
     text = json.dumps(_described(listing, result), indent=0)
-    unfinished = beside.with_suffix(f".{os.getpid()}.part")
+    unfinished = beside.with_name(f".{beside.name}-{os.getpid()}.part")
     unfinished.write_text(f"{_seal(text)}\n{text}", encoding="utf-8")
     os.replace(unfinished, beside)
     return _kept(path, beside)
@@ -266,7 +266,10 @@ def split(image_set: ImageSet, seed: int = 0) -> Split:
         test[train] = False
         return Split(train, torch.nonzero(test).flatten())
     strata = image_set.labels if image_set.strata is None else image_set.strata
-    return Split(*hold_out(image_set.labels, 0.25, seed, strata))
+    split = Split(*hold_out(image_set.labels, 0.25, seed, strata))
+    if len(split.test) == 0:
+        raise ValueError(f"{image_set.name} has too few images to test on ({len(image_set)}): add some to each class.")
+    return split
 
 
 def few_shot(labels: torch.Tensor, per_class: int, seed: int = 0, classes: Sequence[str] | None = None) -> torch.Tensor:

@@ -187,6 +187,8 @@ def _what_instead(part: Path) -> str:
 def _disk_problem(error: OSError, path: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"No space left in {path.parent}: free some, or set DATA_DIR to a larger folder."
+    if error.errno == errno.EFBIG:  # FAT, and limits that an administrator sets
+        return f"{path.parent} takes no file of this size: set DATA_DIR to another folder."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):  # ENOENT: the system's own folders
         return f"{path.parent} can't be written: set DATA_DIR to a folder of yours."
     return f"{path} can't be written ({error.strerror or error})."

@@ -72,6 +72,8 @@ def from_zip(path: str | os.PathLike) -> Listing:
 
     def read(i: int) -> bytes:
         info = members[found.files[i]]
+        if info.flag_bits & 1:
+            raise ValueError("it needs a password: unpack the archive first")
         if info.file_size > LARGEST_FILE:
             raise ValueError(f"more than {LARGEST_FILE // 10**6} MB")
         return archive.read(info)

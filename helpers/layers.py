@@ -106,8 +106,8 @@ def accuracy(
         source = None  # nothing of it is kept
     task = (source and source.fingerprint, seed, source_epochs)
     file = transfer.result_file(("layers", target.fingerprint, test.fingerprint, *task, n, frozen, epochs), __file__)
-    if file.exists():
-        return json.loads(file.read_text())
+    if (text := transfer.read(file)) is not None:
+        return json.loads(text)
     if task not in _learned:
         machine.seed_everything(seed)
         network = SmallNet(2 if source is None else len(source.classes))

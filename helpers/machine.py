@@ -6,6 +6,8 @@ import os
 import platform
 import random
 import tempfile
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -57,6 +59,35 @@ def cache_dir() -> Path:
         fallback = Path(tempfile.mkdtemp(prefix="course-cache-"))
         print(f"{wanted} can't be written ({error.strerror}): caches go to {fallback} and last until it is cleaned.")
         return fallback
+
+
+def tidy(folder: Path, pattern: str) -> None:
+    """Delete the files in ``folder`` that killed processes left: those nobody has written to for an hour."""
+    for old in folder.glob(pattern):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > 3600:
+                old.unlink()
+
+
+class Room:
+    """``with Room("a batch of 64 images", "take fewer"):`` turns "out of memory" into one line that says so.
+
+    CUDA, MPS, the CPU and NumPy word it in different ways. Raises RuntimeError; may be entered more than once.
+    """
+
+    def __init__(self, what: str, advice: str) -> None:
+        self.line = f"There is not enough memory for {what}: {advice}."
+
+    def __enter__(self) -> Room:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        said = str(error).lower()
+        if isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+        ):
+            error.__traceback__ = None  # its frames would keep the batch in memory
+            raise RuntimeError(self.line) from None
 
 
 def seed_everything(seed: int) -> None:

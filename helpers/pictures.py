@@ -9,7 +9,6 @@ import io
 import itertools
 import os
 import secrets
-import time
 import warnings
 import zlib
 from collections import defaultdict
@@ -21,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
+
+from helpers import machine
 
 MOST_PIXELS = 80_000_000  # more is taken for a decompression bomb; PIL itself warns from 89 million on
 
@@ -136,10 +137,7 @@ def store(
             return "", None, _reason(error)
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(".*.part"):  # of a process that was killed: nobody has written to it for an hour
-        with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > 3600:
-                old.unlink()
+    machine.tidy(path.parent, ".*.part")
     unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
     try:
         with (
@@ -158,7 +156,7 @@ def store(
             raise ValueError(f"none of {count} images can be read; the first one: {stored.skipped[0][1]}")
         os.replace(unfinished, path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             needed = f"{count * size * size * (channels or 1) / 1e6:.0f} MB of decoded images"
             message = f"no space for {needed}: free some, or set COURSE_CACHE"
             raise OSError(error.errno, message, str(path.parent)) from None

@@ -8,11 +8,14 @@ for the device.
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import os
+import re
 import time
+import zipfile
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,17 +121,26 @@ def fit(
         ValueError: the images, labels and model don't fit each other; the message says how.
     """
     device = device or machine.device()
+    side = size or train.images.shape[-1]
+    advice = f"try batch={max(1, batch // 2)}, a smaller size=..., or a smaller network"
+    room = machine.Room(f"a batch of {batch} images of {side} x {side} pixels", advice)
+    _move(model, device)
     _check(model, train, validation, epochs, batch, soft)
     machine.seed_everything(seed)
-    model.to(device, memory_format=torch.channels_last)
-    images, labels = _resident(train, size, device), (train.soft if soft else train.labels).to(device)
+    with machine.Room(f"{len(train)} images of {side} x {side} pixels", "choose a smaller size=..., or fewer images"):
+        images, labels = _resident(train, size, device), (train.soft if soft else train.labels).to(device)
     small = None if validation is None else _resized(validation, size)
     batches = _batches_an_epoch(len(train), batch)
     stepper = _Stepper(model, groups, optimiser, rate, weight_decay, schedule, epochs * batches, precision, device)
     history, best_state = History(), None
-    settings = f"{epochs} {batch} {size} {seed} {optimiser} {schedule} {rate} {len(train)} {soft} {label_smoothing}"
-    if checkpoint is not None and Path(checkpoint).exists():
-        best_state = _resume(Path(checkpoint), settings, model, stepper, history)
+    settings = ""
+    if checkpoint is not None:
+        rates = [(group.get("lr"), group.get("weight_decay")) for group in groups or ()] or (rate, weight_decay)
+        what = (epochs, batch, size, seed, optimiser, schedule, rates, soft, label_smoothing, precision, keep_best)
+        sets = [images and images.fingerprint for images in (train, validation)]
+        settings = f"{what} {re.sub(' at 0x[0-9a-fA-F]+', '', repr(augment))} {sets}"
+        if Path(checkpoint).exists():
+            best_state = _resume(Path(checkpoint), settings, model, stepper, history)
 
     quiet = {} if progress else {"disable": True}  # else as TQDM_DISABLE says
     bar = tqdm(total=epochs * batches, desc="training", leave=False, unit="batch", **quiet)
@@ -145,11 +157,12 @@ def fit(
             correct = torch.zeros((), device=device)
             for i in range(batches):
                 chosen = order[i * batch : (i + 1) * batch]
-                pixels, target = images[chosen].float(), labels[chosen]
-                pixels = pixels.contiguous(memory_format=torch.channels_last)
-                if augment is not None:
-                    pixels = augment(pixels, generator)
-                loss, logits = stepper.step(pixels, target, label_smoothing)
+                with room:
+                    pixels, target = images[chosen].float(), labels[chosen]
+                    pixels = pixels.contiguous(memory_format=torch.channels_last)
+                    if augment is not None:
+                        pixels = augment(pixels, generator)
+                    loss, logits = stepper.step(pixels, target, label_smoothing)
                 loss_sum += loss.detach() * len(chosen)  # stays on the device: no waiting
                 hard = target.argmax(1) if soft else target
                 correct += (logits.detach().argmax(1) == hard).sum()
@@ -174,8 +187,8 @@ def fit(
             elif history.best < 0 or _score(row) > _score(history.epochs[history.best]):
                 history.best = epoch
                 best_state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-            if checkpoint is not None:
-                _save(Path(checkpoint), settings, model, stepper, history, best_state)
+            if checkpoint is not None and not _save(Path(checkpoint), settings, model, stepper, history, best_state):
+                checkpoint = None
             if on_epoch is not None:
                 on_epoch(model, history)
     except KeyboardInterrupt:
@@ -200,10 +213,17 @@ def evaluate(
     device: torch.device | None = None,
 ) -> Metrics:
     """Loss, accuracies and probabilities of ``model`` on an image set; ``flip`` averages over mirrored copies too."""
-    device = device or next(model.parameters()).device
+    if len(image_set) == 0:
+        raise ValueError(f"{image_set.name} holds no image here: there is nothing to measure.")
+    where = _where(model)
+    device = device or where
+    if device.type != where.type:
+        raise ValueError(f"The model lies on {where}, not on {device}: move it with model.to('{device}').")
     image_set = _resized(image_set, size)
     found = []
-    with evaluating(model):
+    side = image_set.images.shape[-1]
+    room = machine.Room(f"{batch} images of {side} x {side} pixels", f"try evaluate(..., batch={max(1, batch // 2)})")
+    with evaluating(model), room:
         for start in range(0, len(image_set), batch):
             pixels = image_set.images[start : start + batch].to(device, non_blocking=True).float()
             pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -303,6 +323,24 @@ def _autocast(precision: str, device: torch.device):
     return nullcontext() if half is None else torch.autocast(device.type, half)
 
 
+def _where(model: nn.Module) -> torch.device:
+    """The device of all weights. Raises ValueError when they lie on several, or have no values."""
+    places = {str(value.device): value.device for value in (*model.parameters(), *model.buffers())}
+    if "meta" in places:
+        raise ValueError("Weights of the model have no values (they were made on the device 'meta'): load it again.")
+    if len(places) > 1:
+        first = next(iter(places))
+        raise ValueError(f"Parts of the model lie on {' and '.join(places)}: move all of it with model.to('{first}').")
+    return next(iter(places.values()), torch.device("cpu"))
+
+
+def _move(model: nn.Module, device: torch.device) -> None:
+    """The whole model to the device, wherever its parts are."""
+    if all(value.device.type != "meta" for value in (*model.parameters(), *model.buffers())):
+        model.to(device, memory_format=torch.channels_last)
+    _where(model)
+
+
 def _check(model, train, validation, epochs, batch, soft) -> None:
     if len(train) == 0:
         raise ValueError("The training set holds no image.")
@@ -317,7 +355,12 @@ def _check(model, train, validation, epochs, batch, soft) -> None:
         raise ValueError("BatchNorm needs at least two images in a batch: it has one.")
     with torch.inference_mode(), evaluating(model):
         where = next(model.parameters()).device
-        outputs = model(train.images[:1].to(where).float()).shape[1]
+        scores = model(train.images[:1].to(where).float())
+    outputs = scores.shape[1]
+    if not scores.isfinite().all():
+        raise ValueError(
+            "The model gives NaN or infinite scores before training: make it anew (did its last run diverge?)."
+        )
     if outputs != len(train.classes):
         raise ValueError(
             f"The model gives {outputs} scores, but {train.name} has {len(train.classes)} classes: "
@@ -351,24 +394,41 @@ def _score(row: dict) -> tuple[float, float]:
     return row["validation_accuracy"], -row["validation_loss"]
 
 
-def _save(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History, best: dict | None) -> None:
-    """Written aside, then moved: a kill at any moment leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
+def _save(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History, best: dict | None) -> bool:
+    """Written aside, then moved: a kill at any moment leaves the old file or the new one. False where it can't be."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     state = {"settings": settings, "model": model.state_dict(), "epochs": history.epochs, "best": history.best}
-    torch.save(state | {"best_state": best} | stepper.state(), aside)
-    os.replace(aside, path)
+    whole = io.BytesIO()  # torch's own writing to a file words "no space" in no way that a student could read
+    torch.save(state | {"best_state": best} | stepper.state(), whole)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        machine.tidy(path.parent, f"{path.name}.*.part")
+        aside.write_bytes(whole.getbuffer())
+        os.replace(aside, path)
+    except OSError as error:  # hours of training are worth more than their checkpoint
+        print(f"The checkpoint {path} can't be written ({error.strerror}): training goes on without it.")
+        with suppress(OSError):
+            aside.unlink()
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
 
 
 def _resume(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History) -> dict | None:
     try:
+        with zipfile.ZipFile(path) as archive:  # torch doesn't look at the checksums in its files
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} in it is damaged")
         state = torch.load(path, map_location=stepper.device, weights_only=True)
         if state["settings"] != settings:
             raise ValueError("it was made with other settings")
         model.load_state_dict(state["model"])
         stepper.load(state)
     except Exception as error:  # damaged, or of another model: nothing of it is used
-        print(f"The checkpoint {path.name} is not used ({str(error).splitlines()[0][:100]}): training starts anew.")
+        print(f"The checkpoint {path.name} is not used ({_first_line(error)}): training starts anew.")
         return None
     history.epochs, history.best = state["epochs"], state["best"]
     return state["best_state"]

@@ -8,6 +8,7 @@ From the shell::
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -130,8 +131,8 @@ def run(
     pretrained = method != "scratch"
     what = (method, backbone, pretrained, per_class, seed, settings, train.fingerprint, test.fingerprint)
     file = result_file(what)
-    if cache and file.exists():
-        return Result(**json.loads(file.read_text()))
+    if cache and (text := read(file)) is not None:
+        return Result(**json.loads(text))
 
     machine.seed_everything(seed)
     start = time.perf_counter()
@@ -320,11 +321,32 @@ def result_file(what: tuple, *code: str) -> Path:
 
 
 def write(file: Path, text: str) -> None:
-    """The text in the file, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Keep a result, whole or not at all, under its checksum. Where there is no space, a line says so."""
     aside = file.with_name(f"{file.name}.{os.getpid()}")
-    aside.write_text(text)
-    os.replace(aside, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(f"{_seal(text)}\n{text}", encoding="utf-8")
+        os.replace(aside, file)
+    except OSError as error:
+        print(f"The result can't be kept in {file.parent} ({error.strerror}): it will be measured again.")
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+def read(file: Path) -> str | None:
+    """What ``write`` kept; ``None`` when there is nothing, or something that has changed since."""
+    if not file.exists():
+        return None
+    with contextlib.suppress(OSError, ValueError):
+        seal, _, text = file.read_text(encoding="utf-8").partition("\n")
+        if seal == _seal(text):
+            return text
+    print(f"The result {file.name} is damaged: it is measured again.")
+    return None
+
+
+def _seal(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

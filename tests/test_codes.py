@@ -49,6 +49,11 @@ def test_the_second_call_reads_the_file(cache, network, monkeypatch):
     assert torch.equal(first, codes.extract(network, IMAGES, engine="torch"))
 
 
+@pytest.mark.fault(
+    "Caches",
+    "codes of other weights, images, stage, pooling, size, flip or crop (a stale key)",
+    outcome="a file of their own",
+)
 def test_the_key_holds_all_that_matters(cache, network):
     other = backbones.load("efficientnet_lite0")
     with torch.no_grad():
@@ -74,6 +79,9 @@ def test_flip_mirrors_the_images(cache, network):
     assert torch.allclose(codes.extract(network, IMAGES, flip=True, engine="torch"), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.fault(
+    "Caches", "Ctrl-C while codes are computed", outcome="the next call goes on where it stopped; the same bits"
+)
 def test_an_interrupted_extraction_goes_on(cache, network, monkeypatch):
     whole = codes.extract(network, IMAGES, engine="torch", cache=False)
     real, calls = codes._batch, []
@@ -93,6 +101,7 @@ def test_an_interrupted_extraction_goes_on(cache, network, monkeypatch):
     assert starts == [0, 64]  # the example batch, and the rest; not the first 64 again
 
 
+@pytest.mark.fault("Caches", "a flipped byte in cached codes", outcome="said; computed again; the same codes")
 @pytest.mark.parametrize("where", [0.3, 0.99])
 def test_a_flipped_byte_is_noticed_and_mended(cache, network, where, capsys):
     good = codes.extract(network, IMAGES, engine="torch")
@@ -104,6 +113,7 @@ def test_a_flipped_byte_is_noticed_and_mended(cache, network, where, capsys):
     assert "damaged" in capsys.readouterr().out
 
 
+@pytest.mark.fault("Caches", "half codes of an interrupted run, changed", outcome="not used")
 def test_a_damaged_part_is_not_used(cache, network, monkeypatch):
     real = codes._batch
     good = codes.extract(network, IMAGES, engine="torch", cache=False)
@@ -132,6 +142,7 @@ def test_a_full_disk_costs_the_cache_only(cache, network, monkeypatch, capsys):
     assert "No space left" in capsys.readouterr().out
 
 
+@pytest.mark.fault("Caches", "OpenVINO can't convert the network", outcome="one line; PyTorch computes the codes")
 def test_where_openvino_fails_pytorch_serves(cache, network, monkeypatch, capsys):
     def broken(*args):
         raise RuntimeError("this layer can't be converted")

@@ -167,6 +167,11 @@ def test_the_real_scenes():
     assert len(set(split.train.tolist()) & set(split.test.tolist())) == 0
 
 
+@pytest.mark.fault(
+    "Downloads",
+    "a set is asked for again and again without a network",
+    outcome="said once, asked for once; a file put there by hand is taken",
+)
 def test_scenes_without_a_network(capsys, monkeypatch):
     asked, fetch = [], download.download
     monkeypatch.setattr(download, "download", lambda *a, **k: asked.append(a) or fetch(*a, **k))
@@ -180,6 +185,7 @@ def test_scenes_without_a_network(capsys, monkeypatch):
     assert len(datasets.load("15-scene", size=8)) == 45
 
 
+@pytest.mark.fault("Archives and images", "half a zip file", outcome="one line: delete it and try again")
 def test_half_a_zip_of_scenes():
     path = scenes_zip(machine.data_dir() / "scene_categories.zip")
     path.write_bytes(path.read_bytes()[:2000])
@@ -296,6 +302,11 @@ BAD = {
 }
 
 
+@pytest.mark.fault(
+    "Archives and images",
+    "23 odd images (palettes, alpha, CMYK, 1 to 32 bits, float, NaN, animation, EXIF, 5000 x 1)",
+    outcome="understood; the right pixels",
+)
 @pytest.mark.parametrize("fit", ["squash", "crop"])
 @pytest.mark.parametrize("name", GOOD)
 def test_an_odd_image_is_understood(name, fit):
@@ -335,6 +346,11 @@ def test_a_large_jpeg_is_decoded_small_and_right():
     assert np.abs(pictures.decode(encoded(image, "JPEG", quality=95), 16)[0] - slow).max() <= 3
 
 
+@pytest.mark.fault(
+    "Archives and images",
+    "7 broken images (empty, cut, text, a bomb of 90 million pixels, a web page)",
+    outcome="left out and named in one line; the others are used",
+)
 def test_what_can_not_be_read_is_named_in_one_line(tmp_path, capsys, recwarn):
     cats_and_dogs(tmp_path / "pets")
     put(tmp_path / "pets", {f"dog/{name}.jpg": data for name, data in BAD.items()})
@@ -419,6 +435,42 @@ def test_a_class_called_train_is_a_class(tmp_path):
     assert vehicles.classes == ("car", "test", "train")
 
 
+@pytest.mark.fault(
+    "Archives and images",
+    "a class folder without images",
+    outcome="left out and named",
+    case="without images are left out: bird",
+)
+@pytest.mark.fault(
+    "Archives and images",
+    "a class all of whose images are broken",
+    outcome="left out and named",
+    case="no image can be read.*: bird",
+)
+@pytest.mark.fault(
+    "Archives and images",
+    "a class that the test part lacks",
+    outcome="named",
+    case="the test part has no images of dog",
+)
+@pytest.mark.fault(
+    "Archives and images",
+    "a class that only the validation part has",
+    outcome="named",
+    case="the train part has no images of emu",
+)
+@pytest.mark.fault(
+    "Archives and images",
+    "the same picture in the training and the test part",
+    outcome="named: results flatter",
+    case="in two parts at once.*1 .test/dog/4.png = train/dog/2.png",
+)
+@pytest.mark.fault(
+    "Archives and images",
+    "the same picture under two labels",
+    outcome="named",
+    case="two labels: 1 .cat/1.png = dog/2.png",
+)
 @pytest.mark.parametrize(
     ("names", "words", "classes"),
     [
@@ -463,6 +515,11 @@ def test_a_folder_that_needs_a_word(tmp_path, capsys, names, words, classes):
     assert len(lines) == 1
 
 
+@pytest.mark.fault(
+    "Archives and images",
+    "a single image; a single class; no class folders; nothing that can be read",
+    outcome="one line that says what is needed",
+)
 @pytest.mark.parametrize(
     ("names", "words"),
     [
@@ -505,6 +562,9 @@ def test_deeper_folders_belong_to_their_class(tmp_path):
     assert found.labels.tolist() == [0, 0, 1]
 
 
+@pytest.mark.fault(
+    "Archives and images", "links that lead round in a circle, or nowhere", outcome="followed once; named"
+)
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
 def test_links(tmp_path):
     cats_and_dogs(tmp_path / "x")
@@ -517,6 +577,7 @@ def test_links(tmp_path):
     assert len(found) == 9
 
 
+@pytest.mark.fault("Archives and images", "a file name that is no text", outcome="read; shown with ? in it")
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems want file names to be text")
 def test_names_that_are_not_text(tmp_path, capsys):
     cats_and_dogs(tmp_path / "x")
@@ -534,6 +595,9 @@ def zipped(path: Path, names: dict[str, bytes]) -> Path:
     return path
 
 
+@pytest.mark.fault(
+    "Archives and images", "a zip file with a path that climbs out", outcome="nothing is unpacked at all"
+)
 def test_a_zip_file_is_read_where_it_is(tmp_path):
     folder = cats_and_dogs(tmp_path / "pets")
     names = {f"my pets/{p.relative_to(folder).as_posix()}": p.read_bytes() for p in folder.rglob("*.png")}
@@ -547,6 +611,7 @@ def test_a_zip_file_is_read_where_it_is(tmp_path):
     assert set(tmp_path.rglob("*")) == before  # nothing was unpacked, let alone elsewhere
 
 
+@pytest.mark.fault("Archives and images", "a zip bomb", outcome="the file is left out and named before it is unpacked")
 def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr("helpers.folders.LARGEST_FILE", 100_000)
     names = {f"{kind}/{i}.png": encoded(picture(i + len(kind))) for kind in ("cat", "mouse") for i in range(2)}
@@ -555,6 +620,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
     assert "cat/bomb.png (more than 0 MB)" in found.notes[0]
 
 
+@pytest.mark.fault("Archives and images", "a flipped byte in a zip file", outcome="that image is left out and named")
 def test_a_zip_with_a_flipped_byte(tmp_path):
     names = {f"{kind}/{i}.png": encoded(picture(i + len(kind))) for kind in ("cat", "mouse") for i in range(2)}
     path = zipped(tmp_path / "x.zip", names)
@@ -584,6 +650,9 @@ def test_the_cache_is_used_and_left_alone(tmp_path, monkeypatch):
     assert sorted(p.suffix for p in (machine.cache_dir() / "images").iterdir()) == [".json", ".npy"]
 
 
+@pytest.mark.fault(
+    "Caches", "decoded images, or their description, flipped, cut, empty or gone", outcome="noticed; decoded again"
+)
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone", "header"])
 def test_a_damaged_cache_is_noticed_and_rebuilt(tmp_path, capsys, suffix, damage):
@@ -606,6 +675,9 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(tmp_path, capsys, suffix, damage
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.fault(
+    "Caches", "an image replaced, added, removed or moved (a stale key)", outcome="noticed; decoded again"
+)
 @pytest.mark.parametrize("change", ["replaced", "added", "removed", "moved"])
 def test_a_change_of_the_folder_is_noticed(tmp_path, change):
     cats_and_dogs(tmp_path / "x")
@@ -637,6 +709,7 @@ def test_no_space_for_the_cache(tmp_path, monkeypatch):
 LOAD = "import sys; from helpers import datasets; print(datasets.load(sys.argv[1], size=64).fingerprint)"
 
 
+@pytest.mark.fault("Caches", "what a killed process left", outcome="deleted after an hour")
 def test_what_a_killed_process_left_is_removed(tmp_path):
     folder = machine.cache_dir() / "images"
     folder.mkdir()
@@ -649,6 +722,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert new.exists()  # somebody may be at work on it
 
 
+@pytest.mark.fault("Caches", "two processes decode one folder", outcome="both get the right images")
 def test_two_processes_build_one_cache(tmp_path):
     cats_and_dogs(tmp_path / "x", each=30)
     command = [sys.executable, "-c", LOAD, str(tmp_path / "x")]

@@ -114,6 +114,22 @@ def nothing_but(path: Path, *names: str) -> None:
     assert {p.name for p in path.parent.iterdir() if not p.name.endswith(".lock")} == set(names)
 
 
+@pytest.mark.fault(
+    "Downloads",
+    "the connection breaks off in the middle",
+    outcome="asked again after a second, from where it broke; the right bytes",
+    case="truncated",
+)
+@pytest.mark.fault(
+    "Downloads",
+    "403 to the agent of Python's urllib",
+    outcome="the request carries another name; the right bytes",
+    case="agent",
+)
+@pytest.mark.fault(
+    "Downloads", "503 twice, then fine", outcome="asked again after 1 and 2 seconds; the right bytes", case="busy"
+)
+@pytest.mark.fault("Downloads", "the address has moved (302)", outcome="followed; the right bytes", case="redirect")
 @pytest.mark.parametrize("kind", ["ok", "redirect", "agent", "busy", "truncated", "no-ranges"])
 def test_the_right_bytes_arrive(server, tmp_path, waits, kind):
     path = download(f"{server.address}/{kind}", tmp_path / "sub" / "file.zip", md5=MD5, wait=waits.append)
@@ -130,6 +146,7 @@ def test_a_file_that_is_there_is_kept(server, tmp_path):
     assert server.seen == []
 
 
+@pytest.mark.fault("Downloads", "a file that is there has a wrong byte", outcome="fetched again")
 def test_a_damaged_file_is_fetched_again(server, tmp_path):
     path = tmp_path / "file.zip"
     path.write_bytes(DATA[:-1] + b"x")
@@ -143,6 +160,9 @@ def test_resumes_where_it_stopped(server, tmp_path):
     assert [wanted for _, wanted, _ in server.seen] == ["bytes=300000-"]
 
 
+@pytest.mark.fault(
+    "Downloads", "the host ignores the range and sends everything", outcome="begun again; the right bytes"
+)
 def test_a_host_that_ignores_ranges_begins_again(server, tmp_path):
     path = tmp_path / "file.zip"
     (tmp_path / "file.zip.part").write_bytes(DATA[:300_000])
@@ -150,6 +170,9 @@ def test_a_host_that_ignores_ranges_begins_again(server, tmp_path):
     assert len(server.seen) == 1
 
 
+@pytest.mark.fault(
+    "Downloads", "the half file of before is of another file, or too long", outcome="thrown away; the right bytes"
+)
 @pytest.mark.parametrize("old", [b"of another file" * 1000, DATA + b"longer than the file", DATA])
 def test_an_old_beginning_that_does_not_fit(server, tmp_path, waits, old):
     path = tmp_path / "file.zip"
@@ -164,6 +187,31 @@ def test_without_a_checksum_the_length_must_be_right(server, tmp_path, waits):
     assert path.read_bytes() == DATA
 
 
+@pytest.mark.fault(
+    "Downloads", "404", outcome="one line at once, with the address; no file; the next call succeeds", case="missing"
+)
+@pytest.mark.fault("Downloads", "a redirect loop", outcome="one line; no file; the next call succeeds", case="loop")
+@pytest.mark.fault(
+    "Downloads",
+    "a wrong checksum",
+    outcome='one line, "damaged or changed"; no file; the next call succeeds',
+    case="wrong",
+)
+@pytest.mark.fault(
+    "Downloads",
+    "a captive portal's page with status 200",
+    outcome='one line, "log in to this network"; no file; the next call succeeds',
+    case="portal",
+)
+@pytest.mark.fault(
+    "Downloads", "503 for ever", outcome="one line after four tries; the next call succeeds", case="always-busy"
+)
+@pytest.mark.fault(
+    "Downloads",
+    "the host always sends half of it",
+    outcome="one line after four tries; no file; the next call succeeds",
+    case="always-truncated",
+)
 @pytest.mark.parametrize(
     ("kind", "words", "requests"),
     [
@@ -187,12 +235,14 @@ def test_what_can_not_be_had_is_said_in_one_line(server, tmp_path, waits, kind, 
     assert download(f"{server.address}/ok", path, md5=MD5, wait=waits.append).read_bytes() == DATA
 
 
+@pytest.mark.fault("Downloads", "no byte for a while", outcome="the connection is left, and resumed where it was")
 def test_a_stall_is_left_and_resumed(server, tmp_path, waits):
     path = download(f"{server.address}/stall", tmp_path / "file.zip", md5=MD5, timeout=0.3, wait=waits.append)
     assert path.read_bytes() == DATA
     assert [wanted for _, wanted, _ in server.seen] == [None, f"bytes={len(DATA) // 2}-"]
 
 
+@pytest.mark.fault("Downloads", "a host that never answers", outcome="one line after one time-out")
 def test_a_host_that_never_answers_is_asked_once(server, tmp_path, waits):
     with pytest.raises(DownloadError, match="timed out"):
         download(f"{server.address}/silent", tmp_path / "file.zip", md5=MD5, timeout=0.3, wait=waits.append)
@@ -200,6 +250,7 @@ def test_a_host_that_never_answers_is_asked_once(server, tmp_path, waits):
     assert waits == []
 
 
+@pytest.mark.fault("Downloads", "no network", outcome="one line at once")
 def test_no_connection_fails_at_once(tmp_path, waits):
     with pytest.raises(DownloadError, match="refused"):
         download("http://127.0.0.1:9/file.zip", tmp_path / "file.zip", wait=waits.append)
@@ -212,6 +263,7 @@ def test_only_web_addresses(tmp_path, url):
         download(url, tmp_path / "x")
 
 
+@pytest.mark.fault("Downloads", "no space left", outcome="one line that names the folder and DATA_DIR")
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_full_disk(server, tmp_path):
     (tmp_path / "file.zip.part").symlink_to("/dev/full")  # every write to it says: no space left
@@ -220,6 +272,9 @@ def test_a_full_disk(server, tmp_path):
     assert len(server.seen) == 1
 
 
+@pytest.mark.fault(
+    "Downloads", "a read-only folder", outcome="one line that names it and DATA_DIR, before the network is asked"
+)
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that even root can't write to")
 def test_a_folder_that_can_not_be_written(server):
     with pytest.raises(DownloadError, match="can't be written"):
@@ -236,6 +291,9 @@ def fetcher(server, path: Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.fault(
+    "Downloads", "two processes want one file", outcome="the second waits; one request; both have the right bytes"
+)
 def test_two_processes_at_once(server, tmp_path):
     both = [fetcher(server, tmp_path / "file.zip") for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in both]
@@ -278,6 +336,11 @@ def test_an_archive_is_unpacked_whole(tmp_path):
     nothing_but(tmp_path / "out", "out", "a.tar.gz")
 
 
+@pytest.mark.fault(
+    "Archives and images",
+    "a tar archive with a path or a link that leaves its folder",
+    outcome="refused; nothing is unpacked",
+)
 @pytest.mark.parametrize(
     ("members", "links"),
     [({"ok": b"", "../climbs": b"x"}, {}), ({}, {"link": "/etc"}), ({}, {"link": "../../outside"})],
@@ -291,6 +354,7 @@ def test_an_archive_that_climbs_is_refused(tmp_path, members, links):
     nothing_but(tmp_path / "below", "below")
 
 
+@pytest.mark.fault("Archives and images", "half a tar archive", outcome="one line; no half folder stays")
 @pytest.mark.parametrize("keep", [0.5, 0.9])
 def test_half_an_archive(tmp_path, keep):
     path = archive(tmp_path / "a.tar.gz", {"one": os.urandom(5000), "two": os.urandom(5000)})

@@ -85,7 +85,8 @@ def _imports(folder: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.split(".")[0])
-    return found - set(sys.stdlib_module_names) - {"helpers", "tools", "tests", "conftest", "made"}
+    ours = {"helpers", "tools", "tests"} | {path.stem for path in (ROOT / "tests").glob("*.py")}
+    return found - set(sys.stdlib_module_names) - ours
 
 
 @pytest.mark.parametrize(
@@ -205,3 +206,24 @@ def test_targets_that_the_readme_names_exist():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     for name in ("README.md", "CONTRIBUTING.md"):
         assert set(re.findall(r"`?make (\w+)", (ROOT / name).read_text())) - {"them"} <= targets
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make isn't installed")
+def test_a_cell_of_the_matrix_has_known_packages():
+    out = subprocess.run(["make", "cell", "PACKAGES=oldest"], cwd=ROOT, capture_output=True, text=True)
+    assert out.returncode != 0 and "must be locked, newest, lowest or colab" in out.stdout
+
+
+def test_the_weekly_matrix_uses_what_the_makefile_knows():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"]
+    matrix = jobs["weekly"]["strategy"]["matrix"]
+    used = {*matrix["packages"], *(one["packages"] for one in matrix["include"])}
+    assert used == set(re.findall(r"^CHOICE_(\w+) :=", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert any("tools.links --checksums" in step.get("run", "") for step in jobs["outside"]["steps"])
+
+
+def test_colabs_versions_are_within_the_bounds():
+    text = (ROOT / ".github" / "colab.txt").read_text()
+    for one in (Requirement(line) for line in text.splitlines() if not line.startswith("#")):
+        version = str(one.specifier).removeprefix("==").replace("*", "0")
+        assert version in NEEDED.get(canonicalize_name(one.name), SpecifierSet()), one

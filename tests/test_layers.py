@@ -8,7 +8,7 @@ import pytest
 import torch
 from made import stripes
 
-from helpers import backbones, layers, machine
+from helpers import backbones, layers, machine, transfer
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_accuracy_learns_repeats_and_is_kept(tmp_path, monkeypatch):
     found = layers.accuracy(target, test, **options)
     assert found > 0.9
     kept = list(tmp_path.rglob("layers-*.json"))
-    kept[0].write_text("0.125")
+    transfer.write(kept[0], "0.125")
     assert len(kept) == 1 and layers.accuracy(target, test, **options) == 0.125, "read from the disk"
     kept[0].unlink()
     assert layers.accuracy(target, test, **options) == found, "the same seed gives the same result"

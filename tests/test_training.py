@@ -34,6 +34,9 @@ def test_it_learns():
     assert training.evaluate(model, VALIDATION).accuracy > 0.95
 
 
+@pytest.mark.fault(
+    "The same numbers", "the same seed twice (CPU)", outcome="the same bits in every weight; another seed, others"
+)
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
 def test_the_same_seed_gives_the_same_bits(optimiser, schedule):
@@ -60,6 +63,7 @@ def test_first_epoch_equals_a_plain_loop():
     assert torch.allclose(weights(model), weights(plain), atol=1e-5)
 
 
+@pytest.mark.fault("Training", "Ctrl-C", outcome="the history so far; resumed, the same bits as uninterrupted")
 def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path):
     options = {"epochs": 5, "rate": 1e-2, "batch": 32, "augment": AUGMENT, "seed": 1}
     whole, part = fresh(), fresh()
@@ -78,6 +82,9 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path):
     assert history["train_loss"] == expected["train_loss"] and history.best == expected.best
 
 
+@pytest.mark.fault(
+    "Training", "a checkpoint that is no checkpoint, or of other settings", outcome="one line; training starts anew"
+)
 def test_a_damaged_or_foreign_checkpoint_is_not_used(tmp_path, capsys):
     file = tmp_path / "run.pt"
     file.write_bytes(b"half a file")
@@ -97,6 +104,11 @@ def test_the_best_epoch_is_kept():
     assert torch.equal(weights(model), seen[best])
 
 
+@pytest.mark.fault(
+    "Training",
+    "the loss explodes",
+    outcome="training stops; the line names the learning rate it reached, and a tenth of it",
+)
 def test_a_loss_that_explodes_stops_with_the_likely_cause(capsys):
     history = training.fit(fresh(), TRAIN, epochs=5, rate=1e30, optimiser="sgd", schedule="constant")
     assert history.stopped == "diverged" and len(history.epochs) < 5
@@ -119,6 +131,7 @@ def test_soft_labels_are_learned():
     assert abs(probabilities.max(1).values.mean() - 0.9) < 0.07  # 0.9 is what the labels say, not 1
 
 
+@pytest.mark.fault("Training", "a last batch of one image, with BatchNorm", outcome="left out")
 def test_a_last_batch_of_one_is_left_out():
     history = training.fit(fresh(), TRAIN.subset(range(33)), epochs=1, batch=32)
     assert history["train_loss"][0] > 0
@@ -148,11 +161,15 @@ def test_metrics_are_scikit_learns():
     assert (found.confusion.numpy() == confusion_matrix(labels, predicted)).all()
 
 
+@pytest.mark.fault("Training", "a class without test images", outcome="balanced over the classes that have some")
 def test_a_class_that_is_missing_from_the_test_part_doesnt_break_the_metrics():
     found = training.metrics(torch.eye(3)[[0, 1, 1]] * 0.9 + 0.05, torch.tensor([0, 1, 0]))
     assert found.accuracy == pytest.approx(2 / 3) and found.balanced_accuracy == pytest.approx(0.75)
 
 
+@pytest.mark.fault(
+    "Training", "batches of one image, with BatchNorm", outcome="refused in one line", case="BatchNorm needs"
+)
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -169,17 +186,20 @@ def test_wrong_settings_are_explained(change, message):
         training.fit(fresh(), TRAIN, **({"epochs": 1} | change))
 
 
+@pytest.mark.fault("Training", "a head that doesn't fit the classes", outcome="refused, with the call that replaces it")
 def test_a_head_that_doesnt_fit_is_explained():
     with pytest.raises(ValueError, match=r"gives 5 scores.*2 classes.*replace_head"):
         training.fit(SmallNet(classes=5), TRAIN, epochs=1)
 
 
+@pytest.mark.fault("Training", "a validation set with other classes", outcome="refused in one line")
 def test_other_classes_in_validation_are_explained():
     other = dataclasses.replace(VALIDATION, classes=("a", "b"))
     with pytest.raises(ValueError, match="validation set's classes"):
         training.fit(fresh(), TRAIN, other, epochs=1)
 
 
+@pytest.mark.fault("Training", "every weight is frozen", outcome="refused: nothing to learn")
 def test_a_frozen_model_is_explained():
     model = fresh()
     for parameter in model.parameters():

@@ -374,8 +374,14 @@ def test_site_pages_open_from_a_file(page, tmp_path, width):
     index = site.write(tmp_path)
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(index.as_uri())
-    page.click("text=Convolution arithmetic")
-    assert page.locator("math").count() > 10
+    page.get_by_label("Search").fill("full rule dilation")
+    page.click("text=The size of the output")
+    assert page.evaluate("document.getElementById(decodeURIComponent(location.hash.slice(1))) !== null")
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('math mfrac')].map(node => node.getBoundingClientRect().height)"
+    )
+    assert sizes and min(sizes) > 20, "a fraction is two lines high"
+    assert page.locator("math").count() == page.locator("math > mrow").count() > 10
     page.wait_for_function("document.querySelector('iframe').clientHeight > 100")
     frame = page.frame_locator("iframe")
     frame.locator("#step").click()

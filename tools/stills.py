@@ -32,7 +32,7 @@ SOBEL = {"vertical edges": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]}
 
 
 def chromium() -> str | None:
-    """Where a Chromium is: what ``COURSE_CHROMIUM`` names, on the path, or Playwright's own; None when there is none."""
+    """Where a Chromium is: in ``COURSE_CHROMIUM``, on the path, or Playwright's own; None when there is none."""
     if named := os.environ.get("COURSE_CHROMIUM"):
         return named
     if found := next(filter(None, map(shutil.which, _NAMES)), None):

@@ -141,7 +141,7 @@ def test_values_of_a_layer_are_those_of_torch(page, kind):
     draw = random.Random(kind)
     torch.manual_seed(0)
     cases, wanted = [], []
-    for _ in range(400):
+    for _ in range(150):
         pools = kind in ("max", "average")
         v, h = (
             {
@@ -162,7 +162,7 @@ def test_values_of_a_layer_are_those_of_torch(page, kind):
     given = page.evaluate(
         "cases => cases.map(c => { try { return rules.output(...c); } catch (e) { return null; } })", cases
     )
-    assert 40 < sum(one is None for one in wanted) < 360  # both kinds of settings were tried
+    assert 15 < sum(one is None for one in wanted) < 135  # both kinds of settings were tried
     for case, mine, theirs in zip(cases, given, wanted, strict=True):
         assert (mine is None) == (theirs is None), case
         assert mine is None or torch.allclose(*(torch.tensor(out, dtype=torch.double) for out in (mine, theirs))), case
@@ -173,7 +173,7 @@ def test_fields_of_stacks_are_those_of_the_library_and_of_gradients(page):
     draw, torch_generator = random.Random(1), torch.Generator().manual_seed(0)
     stacks = [
         [(draw.randint(1, 4), draw.randint(1, 3), draw.randint(0, 2), draw.randint(1, 3)) for _ in range(n % 4 + 1)]
-        for n in range(150)
+        for n in range(80)
     ]
     names = ("kernel", "stride", "padding", "dilation")
     given = page.evaluate(
@@ -202,11 +202,11 @@ def test_fields_of_stacks_are_those_of_the_library_and_of_gradients(page):
         gradient = torch.autograd.grad(y[0, 0, unit], x)[0][0, 0]
         assert pixels == gradient.nonzero().flatten().tolist(), stack
         fitted += 1
-    assert fitted > 75
+    assert fitted > 40
 
 
 def test_kernel_playground_filters_as_torch_does(page):
-    frame = shown(page, explorers.kernels(datasets.photograph("cat"), KERNELS))
+    frame = shown(page, explorers.kernels(datasets.photograph("cat"), KERNELS, width=90))
     frame.wait_for_function("state.gray !== null")
     for name, kernel in KERNELS.items():
         frame.select_option("#classic", name)

@@ -48,7 +48,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import pil_to_tensor
 
-from helpers import arithmetic, backbones, datasets, plots
+from helpers import arithmetic, backbones, datasets, explorers, plots
 from helpers.checks import Check
 
 # %% [markdown]
@@ -249,6 +249,15 @@ shrinking
 dilated = F.conv2d(seven, small, dilation=2).shape[-1]
 assert dilated == arithmetic.output_size(7, 3, dilation=2) == arithmetic.output_size(7, 5), "it spans 5 pixels"
 dilated
+
+# %% [markdown]
+# **Try it.** Drag the window, or press *Play*. Then change a setting, and predict the size *before* you look at the
+# formula. *Can you find a setting where the middle pixel is never used? One where a padding of 2 changes nothing but
+# the border?* Under *Layer* you find pooling (section 7), and the transposed convolution: it makes small maps larger,
+# and its size rule is this one, turned around.
+
+# %% tags=["item-3", "item-6", "item-9"]
+explorers.convolution()
 
 # %% [markdown]
 # ### Exercise 2 · the rule (2 points)
@@ -603,6 +612,13 @@ assert fields[-1] >= 224 > fields[-2], "seven strided layers do what 112 others 
 fields
 
 # %% [markdown]
+# **Try it.** Choose a unit of the last layer, and see what it depends on. *What does a stride in the first layer do to
+# the field of the third? And a stride in the last layer? When do gaps remain behind dilated layers?*
+
+# %% tags=["item-7"]
+explorers.receptive_field([(3, 2), (3,), (3,)])
+
+# %% [markdown]
 # Now a real network: EfficientNet-Lite0, with weights learned on ImageNet. Its layers and its fields, from a table that
 # `helpers.arithmetic` makes of any model:
 
@@ -784,6 +800,13 @@ plots.images(
     columns=4,
     limits=(0, 1),
 )
+
+# %% [markdown]
+# **Try it.** Change single weights, and point at places of the picture. *What does a kernel of sum 0 show when you add
+# 1 to its middle? Which edges does a kernel with one row of -1, one of 0 and one of 1 find?*
+
+# %% tags=["item-10"]
+explorers.kernels(datasets.photograph("cat"), kernels, start="edges, 8 neighbours")
 
 # %% [markdown]
 # ### Exercise 8 · a kernel of your own (1 point)

@@ -31,6 +31,7 @@ from nbformat import NotebookNode
 from tools import lesson, site
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "scikit-image", "matplotlib")
+_SOURCES = (".py", ".html", ".js", ".css")  # of helpers and the pages of its explorers
 _SETTINGS = ("COURSE_BUDGET", "COURSE_DEVICE", "DATA_DIR")
 _LONGEST_CELL = 3600  # seconds; longer than any cell should take, so that a hang ends
 
@@ -173,7 +174,8 @@ def _failure(name: str, cell: NotebookNode, number: int, total: int, error: Exce
 def key(source: Path) -> str:
     """What a lesson's outputs depend on: its text, the helpers, the budget and device, the packages."""
     digest = hashlib.sha256(source.read_bytes())
-    for path in [lesson.LESSONS / "_setup.py", *sorted((lesson.ROOT / "helpers").rglob("*.py"))]:
+    files = sorted(path for path in (lesson.ROOT / "helpers").rglob("*.*") if path.suffix in _SOURCES)
+    for path in [lesson.LESSONS / "_setup.py", *files]:
         digest.update(path.read_bytes())
     versions = {name: _version(name) for name in _PACKAGES}
     digest.update(json.dumps([versions, platform.python_version(), _settings()]).encode())

@@ -19,10 +19,31 @@ BUILD = lesson.ROOT / "build"
 _FORMULA = re.compile(
     r"(`+)(?:.(?!\1))*.\1|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<line>[^\s$][^$\n]*?)(?<!\s)\$(?!\d)", re.S
 )
-_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
+_STYLE = """:root{color-scheme:light dark}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 a{color:#0b5cad;text-decoration:none}.lesson{display:flex;gap:1.2rem;align-items:center;padding:.8rem 0;
 border-top:1px solid #ddd}.lesson img,.lesson i{width:11rem;height:7rem;object-fit:contain;flex:none;background:#f6f6f6}
-h2{margin:.2rem 0;font-size:1.15rem}p{margin:.2rem 0}.small{color:#555;font-size:.9rem}"""
+h2{margin:.2rem 0;font-size:1.15rem}p{margin:.2rem 0}.small{color:#555;font-size:.9rem}
+@media(max-width:30rem){.lesson img,.lesson i{width:6rem;height:4.5rem}h1{font-size:1.5rem}}
+@media screen and (prefers-color-scheme:dark){body{background:#111;color:#e6e6e6}a{color:#7db8f0}.small{color:#aaa}
+.lesson{border-color:#444}.lesson img{background:#fff}.lesson i{background:#222}}"""
+
+# Sections that hold every word, those with a word in their heading first.
+_SEARCH = """
+document.getElementById("search").addEventListener("input", event => {
+  const words = event.target.value.toLowerCase().split(/\\s+/).filter(Boolean), list = document.getElementById("found");
+  const hits = words.length ? SECTIONS.filter(s => words.every(w => s.join(" ").toLowerCase().includes(w))) : [];
+  const heading = s => words.filter(w => s[3].toLowerCase().includes(w)).length;
+  hits.sort((a, b) => heading(b) - heading(a));
+  list.replaceChildren(...hits.slice(0, 20).map(([title, page, anchor, head]) => {
+    const item = document.createElement("li"), link = document.createElement("a");
+    link.href = `${page}#${encodeURIComponent(anchor)}`;
+    link.textContent = head === title ? title : `${title}: ${head}`;
+    item.append(link);
+    return item;
+  }));
+  if (words.length && !hits.length) list.textContent = "Nothing found.";
+});"""
 
 
 def write(build: Path = BUILD) -> Path:
@@ -30,12 +51,13 @@ def write(build: Path = BUILD) -> Path:
     site, measured = build / "site", read_json(build / "measured.json")
     site.mkdir(parents=True, exist_ok=True)
     exporter = HTMLExporter(extra_template_basedirs=[str(Path(__file__).parent / "templates")], template_name="course")
-    exporter.embed_images = True
-    entries, pages = [], sorted((build / "executed").glob("*.ipynb"))
+    # Not embed_images: it takes inline HTML apart tag by tag, and formulas with it.
+    entries, sections, pages = [], [], sorted((build / "executed").glob("*.ipynb"))
     for path in pages:
         notebook = nbformat.read(path, as_version=4)
         notebook.metadata["title"] = title(notebook)
         entries.append(_entry(path.stem, notebook, notebook.metadata.get("course", {})))
+        sections += [[notebook.metadata["title"], f"{path.stem}.html", *found] for found in headings(notebook)]
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = with_formulas(cell.source)
@@ -44,7 +66,7 @@ def write(build: Path = BUILD) -> Path:
     for page in set(site.glob("*.html")) - {site / f"{path.stem}.html" for path in pages}:
         page.unlink()
     index = site / "index.html"
-    index.write_text(_index(entries, measured), encoding="utf-8")
+    index.write_text(_index(entries, measured, sections), encoding="utf-8")
     return index
 
 
@@ -52,6 +74,16 @@ def title(notebook: NotebookNode) -> str:
     """The text of the first heading."""
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     return first.split("\n")[0].lstrip("# ").strip()
+
+
+def headings(notebook: NotebookNode) -> list[tuple[str, str, str]]:
+    """(anchor, heading, its text) of each section of a lesson, for the search."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    parts = re.split(r"^#{1,4} (.+)$", text, flags=re.M)[1:]
+    return [
+        (re.sub(r"[`*]", "", head).strip().replace(" ", "-"), head.strip(), " ".join(body.split()))
+        for head, body in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def with_formulas(text: str) -> str:
@@ -104,16 +136,20 @@ def _entry(name: str, notebook: NotebookNode, run: dict) -> str:
     )
 
 
-def _index(entries: list[str], measured: dict) -> str:
+def _index(entries: list[str], measured: dict, sections: list[list[str]]) -> str:
     machines = "".join(
         f'<p class="small">{html.escape(budget)} budget: {html.escape(run["machine"])}</p>'
         for budget, run in sorted(measured.items())
     )
+    found = json.dumps(sections).replace("</", "<\\/")
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><title>The course</title>'
         f"<style>{_STYLE}</style></head><body><h1>Transfer learning and data augmentation</h1>"
-        f"<p>The lessons, solved and executed.</p>{machines}{''.join(entries)}</body></html>\n"
+        f"<p>The lessons, solved and executed.</p>{machines}"
+        '<p><label>Search <input type="search" id="search"></label></p><ul id="found" aria-live="polite"></ul>'
+        f"{''.join(entries)}<script>const SECTIONS = {found};{_SEARCH}</script>"
+        "</body></html>\n"
     )
 
 

@@ -316,6 +316,8 @@ def layer_table(
             nonlocal work
             if not isinstance(out, torch.Tensor):
                 return
+            if min(out.shape, default=1) < 1:  # PyTorch 2.4 refuses no impossible window here
+                raise ValueError(f"The layer {name} ({type(module).__name__}) makes nothing of so small an input.")
             fields[name] = getattr(out, "field", None)
             own = sum(p.numel() for p in module.parameters(recurse=False))
             first = _flat(inputs)[:1]

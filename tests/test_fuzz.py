@@ -60,7 +60,7 @@ def test_the_table_of_any_network_is_what_it_does(network, images, side):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(torch.zeros(shape))
     except RuntimeError:  # an image too small for a window: the table must not make a result up
-        with pytest.raises(RuntimeError):
+        with pytest.raises((RuntimeError, ValueError)):
             arithmetic.layer_table(network, shape)
         return
     assume(all(0 not in shape for shape in shapes.values()))  # torch lets some windows make nothing of something

@@ -527,12 +527,13 @@ plots.curves(range(1, len(shifts[0]) + 1), {"running means": shifts}, title=titl
 
 # %% tags=["item-35"]
 old, new = (over_seeds(arm, "fresh_head") for arm in names)
-assert after[0] < new[0] < old[0], "a fresh head repairs a part of it, not all"
+assert after[0] < new[0], "a fresh head repairs a part of it"
+assert main != "15-scene" or new[0] < old[0], "with fifteen classes not all of it"
 "body untouched {:.2f} ± {:.2f}; ".format(*old) + "after looking, fresh head {:.2f} ± {:.2f}".format(*new)
 
 # %% [markdown]
-# A fresh head repairs a part. The rest is lost: statistics from a few small batches are poor estimates, and the errors of
-# many layers add up.
+# A fresh head repairs a part. On the scenes, with fifteen classes, the rest is lost: statistics from a few small batches
+# are poor estimates, and the errors of many layers add up.
 #
 # **The way out**: keep a frozen BatchNorm in evaluation mode, also while the rest trains. Our `Backbone.train()` does so
 # (`keep_norms_still`, on by default). In plain PyTorch, call `layer.eval()` on these layers after each `model.train()`.

@@ -42,7 +42,7 @@ import math
 import torch
 from torch import nn
 
-from helpers import backbones, codes, datasets, linear, plots, training, transfer, tuning
+from helpers import backbones, codes, datasets, layers, linear, plots, training, transfer, tuning
 from helpers.checks import Check
 
 # %% [markdown]
@@ -823,14 +823,7 @@ check.score()
 
 
 # %% tags=["item-36"]
-def pick(found):
-    """The cheapest method within the best one's spread."""
-    pairs = {method: tuning.mean_spread(values) for method, values in found.items()}
-    best, spread = max(pairs.values())
-    return next(method for method, (mean, _) in pairs.items() if mean >= best - spread)
-
-
-{key: pick(found) for key, found in measured.items()}
+{case: layers.simplest(found) for case, found in measured.items()}
 
 # %% [markdown]
 # ### Exercise 7 · in your own words (3 points)

@@ -3,6 +3,7 @@
 - eager, channels_last: the network in PyTorch, in evaluation mode, batches of 64;
 - ours: ``helpers.codes.extract`` without its cache, resizing and conversion of the network included;
 - ours, again: the second view of the same set (the network is converted already);
+- ours, bf16: asked for with ``precision="bf16"``;
 - OpenVINO's own, ONNX Runtime's own: the converted network alone on batches that are there already.
 """
 
@@ -30,18 +31,18 @@ def speed(images: torch.Tensor, run: Callable[[torch.Tensor], object]) -> float:
     return len(images) / (time.perf_counter() - start)
 
 
-@torch.inference_mode()
 def torch_alone(network: backbones.Backbone, images: torch.Tensor, layout: torch.memory_format) -> float:
     device = machine.device()
     network.to(device, memory_format=layout)
-    return speed(images, lambda part: network.codes(part.to(device).float().contiguous(memory_format=layout)).cpu())
+    with torch.inference_mode():
+        return speed(images, lambda part: network.codes(part.to(device).float().contiguous(memory_format=layout)).cpu())
 
 
-def ours(network: backbones.Backbone, image_set: datasets.ImageSet, fresh: bool) -> float:
+def ours(network: backbones.Backbone, image_set: datasets.ImageSet, fresh: bool, **options: str) -> float:
     if fresh:
         codes._converted.clear()
     start = time.perf_counter()
-    codes.extract(network, image_set, cache=False, progress=False, flip=not fresh)
+    codes.extract(network, image_set, cache=False, progress=False, flip=not fresh, **options)
     return len(image_set) / (time.perf_counter() - start)
 
 
@@ -103,6 +104,7 @@ def main() -> None:
             "channels_last": lambda n=network: torch_alone(n, few, torch.channels_last),
             "ours": lambda n=network: ours(n, image_set, fresh=True),
             "ours, again": lambda n=network: ours(n, image_set, fresh=False),
+            "ours, bf16": lambda n=network: ours(n, image_set, fresh=True, precision="bf16"),
         }
         if cpu and importlib.util.find_spec("openvino"):
             for precision in ("f32", "bf16"):

@@ -5,9 +5,11 @@ The same images (files on the disk), network, image size, batch and crops-and-fl
 - ours: ``helpers.training.fit``;
 - plain loop: dataset, workers, transforms, loop and ``.item()`` as in the usual PyTorch tutorial;
 - fastai, Lightning: their own loaders and loops, where they are installed (``pip install fastai lightning``);
-- ceiling: forward, backward and step on one batch that is there already, channels_last. Nobody can be faster.
+- ceiling: forward, backward and step on one batch that is there already, channels_last. Nobody can be faster;
+- ceiling, compiled (``--compiled``): the same through ``torch.compile``, its minute of compiling left out.
 
-The first epoch of each turn warms up; the second one counts.
+The first epoch of each turn warms up; the second one counts. ``--precision bf16`` is for processors that have units for
+it (AMX): ours, fastai, Lightning and the ceiling then use it; the plain loop doesn't know it.
 """
 
 from __future__ import annotations
@@ -37,14 +39,15 @@ def network(name: str, classes: int) -> nn.Module:
     return backbones.load(name, pretrained=False, classes=classes)
 
 
-def ours(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+def ours(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str) -> float:
     augment = augmentation.RandomAffine(area=(0.4, 1.0))
     model = network(name, len(image_set.classes))
-    history = training.fit(model, image_set, epochs=2, batch=batch, size=size, augment=augment, progress=False)
+    options = {"epochs": 2, "batch": batch, "size": size, "augment": augment, "precision": precision}
+    history = training.fit(model, image_set, progress=False, **options)
     return len(image_set) / history["seconds"][1]
 
 
-def plain(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+def plain(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str) -> float:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
@@ -74,7 +77,7 @@ def plain(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batc
     return len(image_set) / seconds
 
 
-def with_fastai(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+def with_fastai(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str) -> float:
     from fastai.vision.all import (
         Callback,
         CrossEntropyLossFlat,
@@ -102,12 +105,16 @@ def with_fastai(name: str, image_set: datasets.ImageSet, folder: Path, size: int
     learner = Learner(data, network(name, len(image_set.classes)), loss_func=CrossEntropyLossFlat(), cbs=[Clock()])
     if torch.cuda.is_available():
         learner.to_fp16()
+    elif precision == "bf16":
+        learner.to_bf16()
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(2)
     return len(data.train) * batch / learner.last_seconds
 
 
-def with_lightning(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+def with_lightning(
+    name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str
+) -> float:
     import lightning
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
@@ -143,15 +150,18 @@ def with_lightning(name: str, image_set: datasets.ImageSet, folder: Path, size: 
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    precision = "16-mixed" if torch.cuda.is_available() else "32-true"
+    precision = "16-mixed" if torch.cuda.is_available() else "bf16-mixed" if precision == "bf16" else "32-true"
     module = Module()
     lightning.Trainer(max_epochs=2, precision=precision, **quiet).fit(module, loader)
     return len(image_set) / module.seconds
 
 
-def ceiling(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int) -> float:
+def ceiling(
+    name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str, compiled: bool = False
+) -> float:
     device = machine.device()
     model = network(name, len(image_set.classes)).to(device, memory_format=torch.channels_last).train()
+    run = torch.compile(model) if compiled else model
     optimiser = torch.optim.AdamW(model.parameters(), fused=device.type == "cuda")
     pixels = (torch.rand(batch, 3, size, size, device=device) * 255).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.long, device=device)
@@ -160,8 +170,8 @@ def ceiling(name: str, image_set: datasets.ImageSet, folder: Path, size: int, ba
         _wait(device)
         start = time.perf_counter()
         for _ in range(steps):
-            with training._autocast("auto", device):
-                loss = F.cross_entropy(model(pixels).float(), labels)
+            with training._autocast(precision, device):
+                loss = F.cross_entropy(run(pixels).float(), labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -189,6 +199,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=384)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--precision", choices=["auto", "bf16"], default="auto")
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")  # the peers' own
@@ -196,6 +208,7 @@ def main() -> None:
     arms |= {"fastai": with_fastai} if importlib.util.find_spec("fastai") else {}
     arms |= {"Lightning": with_lightning} if importlib.util.find_spec("lightning") else {}
     arms["ceiling"] = ceiling
+    arms |= {"ceiling, compiled": partial(ceiling, compiled=True)} if options.compiled else {}
     whole = datasets.load("solar-cells", size=256)
     image_set = whole.subset(torch.arange(len(whole))[:: max(1, len(whole) // options.images)][: options.images])
     figures = {}
@@ -204,11 +217,12 @@ def main() -> None:
         for name in options.networks:
             print(f"{name}, {len(image_set)} images of {options.size} pixels, batch {options.batch}")
             ready = {
-                arm: partial(run, name, image_set, Path(folder), options.size, options.batch)
+                arm: partial(run, name, image_set, Path(folder), options.size, options.batch, options.precision)
                 for arm, run in arms.items()
             }
             figures[name] = take_turns(ready, options.rounds)
-    keep(f"training-{machine.device().type}", figures, "images/s", settings=vars(options))
+    kind = machine.device().type + ("" if options.precision == "auto" else f"-{options.precision}")
+    keep(f"training-{kind}", figures, "images/s", settings=vars(options))
 
 
 if __name__ == "__main__":

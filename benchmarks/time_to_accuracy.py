@@ -1,0 +1,191 @@
+"""Seconds from files on the disk to a stated test accuracy on 15-Scene: ``python benchmarks/time_to_accuracy.py``.
+
+Each arm is a process of its own, with empty caches; its imports and its evaluations count. The same JPEG files in class
+folders, 100 images a class to learn from, Lite0 at 224 pixels.
+
+- ours, codes + SVM: ``helpers.transfer``'s extraction;
+- plain loop: a new last layer, then fine-tuning of everything, the test accuracy after each epoch, workers that decode;
+- fastai: ``fine_tune``, likewise (where it is installed).
+
+A figure is the first moment at which the accuracy was reached; 'never' in the allowed epochs is kept as infinity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from functools import partial
+from pathlib import Path
+
+import torch
+from common import keep, take_turns
+from torch.nn import functional as F
+from training import write
+
+from helpers import datasets, machine
+
+EPOCHS = 4
+WORKERS = min(4, os.cpu_count() or 1)
+
+
+def ours(folder: str, seed: int) -> list[tuple[float, float]]:
+    from helpers import datasets, transfer
+
+    image_set = datasets.load(folder, size=224)
+    split = datasets.Split(*_parts(image_set.labels, seed))
+    result = transfer.run("extract", image_set, split=split, size=224, views="one", progress=False)
+    return [(time.time(), result.accuracy)]
+
+
+def _parts(labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows to learn from, 100 a class, and the others."""
+    train = datasets.few_shot(labels, 100, seed)
+    rest = torch.ones(len(labels), dtype=torch.bool)
+    rest[train] = False
+    return train, rest.nonzero().flatten()
+
+
+def _network(classes: int) -> tuple[torch.nn.Module, list, list]:
+    """Lite0 with a new last layer, its body's weights and its head's."""
+    from helpers import backbones
+
+    model = backbones.load()
+    head = list(backbones.replace_head(model, classes).parameters())
+    own = {id(p) for p in head}
+    return model.to(machine.device()), [p for p in model.parameters() if id(p) not in own], head
+
+
+def plain(folder: str, seed: int) -> list[tuple[float, float]]:
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    torch.manual_seed(seed)
+    crops = [transforms.RandomResizedCrop(224, (0.4, 1.0)), transforms.RandomHorizontalFlip(), transforms.PILToTensor()]
+    changes = transforms.Compose(crops), transforms.Compose([transforms.Resize((224, 224)), transforms.PILToTensor()])
+    sets = [ImageFolder(folder, change) for change in changes]
+    parts = _parts(torch.tensor(sets[0].targets), seed)
+    train, test = (
+        torch.utils.data.DataLoader(
+            torch.utils.data.Subset(one, rows.tolist()), 32, shuffle=i == 0, num_workers=WORKERS
+        )
+        for i, (one, rows) in enumerate(zip(sets, parts, strict=True))
+    )
+    model, body, head = _network(len(sets[0].classes))
+    device = machine.device()
+    optimiser = torch.optim.SGD([*body, *head], lr=0.01, momentum=0.9)
+    reached = []
+    for _ in range(EPOCHS):
+        model.train()
+        for pixels, labels in train:
+            optimiser.zero_grad()
+            F.cross_entropy(model(pixels.float().to(device)), labels.to(device)).backward()
+            optimiser.step()
+        model.eval()
+        with torch.inference_mode():
+            right = sum(int((model(p.float().to(device)).argmax(1).cpu() == y).sum()) for p, y in test)
+        reached.append((time.time(), right / len(parts[1])))
+    return reached
+
+
+def with_fastai(folder: str, seed: int) -> list[tuple[float, float]]:
+    from fastai.vision.all import (
+        Callback,
+        CategoryBlock,
+        CrossEntropyLossFlat,
+        DataBlock,
+        ImageBlock,
+        IndexSplitter,
+        Learner,
+        Resize,
+        accuracy,
+        aug_transforms,
+        set_seed,
+    )
+    from torchvision.datasets import ImageFolder
+
+    set_seed(seed)
+    files = ImageFolder(folder)
+    block = DataBlock(
+        (ImageBlock, CategoryBlock(vocab=list(range(len(files.classes))))),
+        get_x=lambda row: row[0],
+        get_y=lambda row: row[1],
+        splitter=IndexSplitter(_parts(torch.tensor(files.targets), seed)[1].tolist()),
+        item_tfms=Resize(224, method="squish"),
+        batch_tfms=aug_transforms(),
+    )
+    data = block.dataloaders(files.samples, bs=32, num_workers=WORKERS)
+    model, body, head = _network(len(files.classes))
+    reached = []
+
+    class Clock(Callback):
+        order = 90  # after the recorder
+
+        def after_epoch(self):
+            reached.append((time.time(), float(self.learn.recorder.values[-1][-1])))
+
+    class Scaled(torch.nn.Module):
+        """fastai hands over pixels in 0-1."""
+
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixels):
+            return self.model(pixels * 255)
+
+    options = {"loss_func": CrossEntropyLossFlat(), "metrics": accuracy, "cbs": [Clock()]}
+    learner = Learner(data, Scaled(), splitter=lambda _: [body, head], **options)
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(EPOCHS - 1)
+    return reached
+
+
+ARMS = {"ours, codes + SVM": ours, "plain loop": plain, "fastai, fine_tune": with_fastai}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--accuracy", type=float, default=0.89)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--one", nargs=3, metavar=("ARM", "FOLDER", "SEED"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        warnings.filterwarnings("ignore")  # the peers' own
+        arm, folder, seed = options.one
+        print(json.dumps(ARMS[arm](folder, int(seed))))
+        return
+    curves: dict[str, list] = {}
+
+    def measure(arm: str, folder: str) -> float:
+        seed = len(curves.setdefault(arm, []))
+        with tempfile.TemporaryDirectory() as cache:
+            start = time.time()
+            command = [sys.executable, __file__, "--one", arm, folder, str(seed)]
+            environment = os.environ | {"COURSE_CACHE": cache}
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        curve = [(moment - start, value) for moment, value in json.loads(done.stdout.splitlines()[-1])]
+        curves[arm].append(curve)
+        return next((seconds for seconds, value in curve if value >= options.accuracy), math.inf)
+
+    try:
+        scenes = datasets.load("15-scene", size=256)
+    except datasets.NotHere as error:
+        sys.exit(str(error))
+    ready = [arm for arm in ARMS if "fastai" not in arm or importlib.util.find_spec("fastai")]
+    with tempfile.TemporaryDirectory() as folder:
+        write(scenes, Path(folder))
+        figures = take_turns({arm: partial(measure, arm, folder) for arm in ready}, options.rounds)
+    case = f"15-Scene, {options.accuracy:.0%} on the test part"
+    keep("time-to-accuracy", {case: figures}, "seconds", curves=curves, settings={**vars(options), "epochs": EPOCHS})
+
+
+if __name__ == "__main__":
+    main()

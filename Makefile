@@ -1,5 +1,5 @@
 # make course   run the solved lessons and write build/site/       make lab    JupyterLab on notebooks/
-# make test     everything that must hold before a commit          make site   only the pages of build/site/
+# make test     everything that must hold before a commit          make site   only the pages of build/site/ (STUDENTS=1: unsolved)
 # make notebooks  write notebooks/ and the README's table from lessons/
 # make bench      measure speeds (DEVICE=cuda for a GPU) and write them into the README
 # make remote     take the course's address from the git remote (for Colab)
@@ -18,6 +18,11 @@ READY := $(VENV)/.course-ready
 # Our own environment gets the tested versions; somebody else's only what it lacks.
 LOCK := $(if $(filter .venv,$(VENV)),-c requirements.lock)
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+# In this order: what is quick comes first, and students' notebooks find the codes that the solved ones left.
+TESTING := $(NBVAL) -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+
+# In a container one is root, and Jupyter wants to be told that this is meant.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: bench course lab test cell notebooks site remote release grade formgrader test-grading lint clean
 .DEFAULT_GOAL := course
@@ -33,17 +38,17 @@ course: $(READY)
 	@$(PY) -m tools.run_course
 
 lab: $(READY)
-	@$(PY) -m jupyterlab --notebook-dir=notebooks
+	@$(PY) -m jupyterlab $(AS_ROOT) --notebook-dir=notebooks
 
 test: $(READY)
 	@$(PY) -m tools.build_notebooks --solved build/solved
-	@$(PY) -m pytest $(NBVAL) -n $(WORKERS) --dist loadscope tests build/solved notebooks
+	@$(PY) -m pytest $(TESTING) tests build/solved notebooks
 
 # A cell of the matrix: PACKAGES is locked, newest, lowest (the bounds of requirements.txt) or colab (its versions).
 # TESTS=tests leaves the lessons out.
 PACKAGES ?= locked
 TESTS ?= tests build/solved notebooks
-CELL := build/cells/$(notdir $(PYTHON))-$(PACKAGES)
+CELL := .venv-$(notdir $(PYTHON))-$(PACKAGES)
 CHOICE_locked := -c requirements.lock
 CHOICE_newest := --upgrade
 CHOICE_lowest := --resolution lowest-direct
@@ -53,7 +58,7 @@ cell:
 	@$(PYTHON) -m venv --clear $(CELL) && $(CELL)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(CELL)/bin/uv pip install --quiet --python $(CELL)/bin/python $(CHOICE_$(PACKAGES)) -r requirements-dev.txt
 	@$(CELL)/bin/python -m tools.build_notebooks --solved build/solved
-	@$(CELL)/bin/python -m pytest $(NBVAL) -n $(WORKERS) --dist loadscope $(TESTS)
+	@$(CELL)/bin/python -m pytest $(TESTING) $(TESTS)
 
 notebooks: $(READY)
 	@$(PY) -m tools.build_notebooks
@@ -61,7 +66,7 @@ notebooks: $(READY)
 	@$(PY) -m tools.coverage
 
 site: $(READY)
-	@$(PY) -m tools.site
+	@$(PY) -m tools.site $(if $(STUDENTS),--students)
 
 remote: $(READY)
 	@$(PY) -m tools.remote
@@ -76,13 +81,13 @@ grade: $(READY)
 
 formgrader: $(READY)
 	@cd build/grading 2>/dev/null || { echo "There is nothing to mark: run make grade first."; exit 1; }
-	@cd build/grading && PATH="$(abspath $(VENV))/bin:$$PATH" $(abspath $(PY)) -m jupyterlab --LabApp.default_url=/formgrader
+	@cd build/grading && PATH="$(abspath $(VENV))/bin:$$PATH" $(abspath $(PY)) -m jupyterlab $(AS_ROOT) --LabApp.default_url=/formgrader/gradebook
 
 test-grading: $(READY)
 	@$(PY) -m pytest -m sweep -s tests/test_grading.py
 
 bench: $(READY)
-	@for part in training codes heads; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done
+	@for part in training codes heads augment processes time_to_accuracy growth explorers; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done
 	@$(PY) -m tools.readme
 
 lint: $(READY)

@@ -116,8 +116,6 @@ def _judge(
             "key": "",
             "failed": f"the judge broke off: {error}",
         }  # without a key: tried again next time
-    for name in work.untouched - course.by_hand:
-        result["checks"][name]["score"] = 0.0
     answers = {c.metadata["nbgrader"]["grade_id"]: c.source for c in work.notebook.cells if "nbgrader" in c.metadata}
     answers = {name: answers[name] for name in course.questions}
     remarks = work.remarks + result["remarks"]

@@ -36,7 +36,7 @@ class Bench:
 
     def __init__(self, setup: list[str], limits: Limits | None = None, hidden: list[Path] = ()) -> None:
         self._setup, self._limits = setup, limits or Limits()
-        self._hidden = [ROOT / "lessons", ROOT / "tests", ROOT / "build", ROOT / "drafts", ROOT / ".git", *hidden]
+        self._hidden = [ROOT / "lessons", ROOT / "tests", ROOT / "build", ROOT / ".git", *hidden]
 
     def __enter__(self) -> Bench:
         self._folder = Path(tempfile.mkdtemp(prefix="bench-")).resolve()
@@ -44,7 +44,11 @@ class Bench:
         (self._folder / "tmp").mkdir()
         (self._folder / "root").mkdir()
         (self._folder / "root").chmod(0o1777)  # the home, where there are no namespaces
-        self._start()
+        try:
+            self._start()
+        except BaseException:  # Ctrl-C, too: no process and no folder stays behind
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -104,7 +108,7 @@ class Bench:
         try:
             self._line.settimeout(10)
             wire.send(self._line, {"go": 1})
-            self._line.settimeout(3 * self._limits.total)
+            self._line.settimeout(10 * self._limits.total)  # only a judge that hangs: Clock ends what is slow
             return self._say(task)
         except (Failed, wire.Broken, OSError) as error:
             self._stop()

@@ -139,17 +139,19 @@ def _matched(name: str, data: bytes, when: datetime, patterns: list[re.Pattern])
         if match := pattern.search(unicodedata.normalize("NFC", name)):
             groups = match.groupdict()
             shown = (groups.get("name") or groups.get("student") or "").split("/")[-1].strip(" _-")
-            student = identifier(groups.get("student") or shown)
+            number = groups.get("number") or ""
+            student = identifier(groups.get("student") or shown, number)
             if student:
-                return Submission(student, shown, groups.get("number") or "", name, data, when)
+                return Submission(student, shown, number, name, data, when)
     return None
 
 
-def identifier(name: str) -> str:
-    """A name as the gradebook and file names can hold it: no accents, spaces or path in it."""
+def identifier(name: str, number: str = "") -> str:
+    """A name as the gradebook and file names can hold it: no accents, spaces or path; by number in other scripts."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     made = re.sub(r"[^A-Za-z0-9-]+", "_", plain).strip("_-").lower()[:60]
-    return made or (f"student_{hashlib.sha256(name.encode()).hexdigest()[:8]}" if name.strip(" ._-") else "")
+    known = number or hashlib.sha256(name.encode()).hexdigest()[:8]
+    return made or (f"student_{known}" if name.strip(" ._-") else "")
 
 
 def _last(versions: list[Submission], lessons: dict[str, set[str]] | None, left: list) -> Submission | None:

@@ -30,6 +30,8 @@ from tools.answers import last_value
 class Stuck(Exception):
     """The student's process took too long or ended; the message is for the student."""
 
+    where = ""  # not a line of the judge's
+
 
 def judge(task: dict[str, Any], names: dict[str, Any], door: socket.socket, limits: Limits) -> dict[str, Any]:
     """Run a submission's cells in a sandbox, then every check of the lesson.
@@ -49,12 +51,13 @@ def judge(task: dict[str, Any], names: dict[str, Any], door: socket.socket, limi
         if check["full"] is not None:  # first: nothing that is printed can come from a hidden test
             result = _run(check, check["visible"], names, student, sources, "visible")
             if result.pop("dead"):  # it would only be waited for again
-                checks[check["name"]] = {**result, "score": 0.0, "hidden_failed": False}
+                checks[check["name"]] = {**result, "score": 0.0, "seen": 0.0, "hidden_failed": False}
                 continue
         full = _run(check, check["full"] or check["visible"], names, student, sources, "full")
         full.pop("dead")
         if result:  # and not what the hidden tests made it print, or say
             full.update({key: result[key] for key in ("output", "printed", "error")})
+        full["seen"] = result["score"] if result else full["score"]
         full["hidden_failed"] = bool(result) and full["score"] < check["points"] and result["score"] >= check["points"]
         checks[check["name"]] = full
     student.stop()
@@ -83,6 +86,7 @@ def _run(
     printed = ""
     if remote:
         printed = remote.close(which == "visible" or check["full"] is None)
+        student.charge(remote.clock)
     if remote and remote.dead:
         student.stop()
     return {
@@ -108,6 +112,10 @@ class Clock:
         used, runs = seconds_used(self._keeper)
         return not runs or used - self._before > 0.9 * self.seconds or passed > 8 * self.seconds
 
+    def charged(self) -> float:
+        """What counts of the notebook's time: never more than was granted, however long a busy machine took."""
+        return min(time.monotonic() - self._start, self.seconds)
+
 
 def wait(line: socket.socket, clock: Clock) -> None:
     """Wait for an answer.
@@ -126,7 +134,7 @@ class Student:
     def __init__(self, door: socket.socket, limits: Limits, cells: list[dict]) -> None:
         self._door, self._limits, self._cells = door, limits, cells
         self._line: socket.socket | None = None
-        self._end = time.monotonic() + limits.total
+        self._left_over = float(limits.total)
         self._bad: set[int] = set()
         self.report: dict[str, dict] = {}
         self.remarks: list[str] = []
@@ -155,10 +163,13 @@ class Student:
                 os.kill(self._keeper, signal.SIGKILL)
 
     def _left(self) -> float:
-        left = self._end - time.monotonic()
-        if left <= 0:
+        if self._left_over <= 0:
             raise Stuck(f"The notebook took over {self._limits.total} seconds in all.")
-        return left
+        return self._left_over
+
+    def charge(self, clock: Clock) -> None:
+        """Take a finished cell's or check's time from what the notebook has."""
+        self._left_over -= clock.charged()
 
     def _start(self) -> None:
         while True:
@@ -177,9 +188,10 @@ class Student:
         """Run one cell; ``False`` when it brought the process down."""
         seconds = min(self._limits.cell, self._left())
         self._line.settimeout(seconds)
+        clock = Clock(seconds, self._keeper)
         try:
             wire.send(self._line, {"run": cell["source"], "file": cell["answer"] or "a cell of your own"})
-            wait(self._line, Clock(seconds, self._keeper))
+            wait(self._line, clock)
             answer, _ = wire.receive(self._line)
             problem = describe(answer["error"]) if "error" in answer else ""
             entry = {"output": wire.text(answer["output"], 10_500), "error": problem}
@@ -188,6 +200,7 @@ class Student:
             entry, alive = {"output": "", "error": f"The cell took over {seconds:.0f} seconds."}, False
         except (OSError, wire.Broken, KeyError, TypeError):
             entry, alive = {"output": "", "error": "The cell ended Python, or took too much memory."}, False
+        self.charge(clock)
         if not alive:
             self._bad.add(i)
             self.stop()
@@ -200,7 +213,7 @@ class Remote:
     """Calls into a fork of the student's process. Only plain data comes back."""
 
     def __init__(self, line: socket.socket, clock: Clock) -> None:
-        self._line, self._clock, self._lent = line, clock, []
+        self._line, self.clock, self._lent = line, clock, []
         self._line.settimeout(clock.seconds)
         self._state: torch.Tensor | None = None
         self.dead = ""
@@ -244,9 +257,9 @@ class Remote:
         try:
             wire.send(self._line, head, body)
             while True:
-                if self._clock.over():  # it may call back again and again
+                if self.clock.over():  # it may call back again and again
                     raise TimeoutError
-                wait(self._line, self._clock)
+                wait(self._line, self.clock)
                 answer, body = wire.receive(self._line)
                 if type(answer) is not dict:
                     raise wire.Broken("it sent no answer")
@@ -254,7 +267,7 @@ class Remote:
                     return answer, body
                 self._call_back(answer, body)
         except TimeoutError:
-            self.dead = f"took over {self._clock.seconds:.0f} seconds"
+            self.dead = f"took over {self.clock.seconds:.0f} seconds"
         except (OSError, wire.Broken) as error:
             self.dead = f"Python ended there, or took too much memory ({error})"
         raise Stuck(self.dead)

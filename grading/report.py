@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import html
+import zipfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -15,6 +17,7 @@ STYLE = """<meta charset="utf-8"><meta name="viewport" content="width=device-wid
 body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}
 pre{background:#f5f5f5;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
 table{border-collapse:collapse}td,th{border-bottom:1px solid #ccc;padding:.2rem .7rem;text-align:left}
+td{overflow-wrap:anywhere}td:first-child{min-width:9rem}
 .number{text-align:right}h2{margin-top:2rem}.note{color:#555}</style>"""
 
 
@@ -57,7 +60,8 @@ def write(folder: Path, course: Lesson, rows: list[Row], left: list[tuple[str, s
             ]
         )
     _csv(folder / "marks.csv", [head, *lines])
-    moodle = [["Identifier", "Full name", "Grade", "Maximum Grade", "Feedback comments"]]
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"  # Moodle keeps a mark that was given there after this
+    moodle = [["Identifier", "Full name", "Grade", "Maximum Grade", "Last modified (grade)", "Feedback comments"]]
     for row in rows:
         if row.number and row.marks:
             grade = "" if row.open else _number(row.total)
@@ -67,6 +71,7 @@ def write(folder: Path, course: Lesson, rows: list[Row], left: list[tuple[str, s
                     _cell(row.name),
                     grade,
                     _number(sum(questions.values())),
+                    now,
                     _cell(_comments(row)),
                 ]
             )
@@ -78,6 +83,11 @@ def write(folder: Path, course: Lesson, rows: list[Row], left: list[tuple[str, s
     for page in pages.glob("*.html"):
         if page.stem not in {row.student for row in rows}:
             page.unlink()
+    with zipfile.ZipFile(folder / "feedback.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for row in rows:
+            if row.number:  # folders as Moodle names them: it finds the student by the number
+                place = f"{row.student.replace('_', '-')}_{row.number}_assignsubmission_file_"
+                archive.write(pages / f"{row.student}.html", f"{place}/feedback.html")
     (folder / "summary.html").write_text(summary(course, rows, left, protection), encoding="utf-8")
 
 
@@ -112,6 +122,8 @@ def feedback(course: Lesson, row: Row) -> str:
                 parts.append(
                     "<p>The comparisons that you see hold. Some that you don't see, on other inputs, do not.</p>"
                 )
+            elif said["seen"] != said["score"]:
+                parts.append("<p>The mark counts comparisons on other inputs, too, which you don't see.</p>")
         if mark["changed"] and name not in course.by_hand:
             parts.append("<p class=note>This mark was changed by hand.</p>")
         if mark["comment"]:
@@ -131,15 +143,14 @@ def summary(course: Lesson, rows: list[Row], left: list[tuple[str, str]], protec
     )
     parts.append(f"<p class=note>{_safe(protection)}</p>")
     if graded:
-        parts.append(
-            f"<h2>Totals: mean {mean(row.total for row in graded):.1f} of {_number(points)}</h2>"
-            + _histogram(graded, points)
-        )
+        parts.append(f"<h2>Totals: mean {mean(row.total for row in graded):.1f} of {_number(points)} points</h2>")
+        parts.append("<p class=note>What is still to be graded by hand counts 0 here.</p>" if still else "")
+        parts.append(_histogram(graded, points))
         rates = {}
         for name, most in course.questions.items():
             marks = [row.marks[name]["score"] for row in graded if row.marks[name]["score"] is not None]
             skipped = sum(name in row.result["untouched"] for row in graded)
-            rates[name] = (mean(marks) / most if marks else None, skipped, len(graded) - len(marks))
+            rates[name] = (mean(marks) / most if len(marks) == len(graded) else None, skipped, len(graded) - len(marks))
         parts.append(
             "<h2>Questions, the hardest first</h2><table><tr><th>question<th>mean<th>not attempted<th>to grade by hand"
         )

@@ -126,31 +126,34 @@ def prepare(course: Lesson, submitted: NotebookNode) -> Work:
         place = positions[name]
         stub = clean.cells[place].source
         found = _find(course.released, place, name, submitted, used)
+        found = _with_own_below(found, course, name, submitted, used)
         used |= {id(cell) for cell in found}
         if not found:
             remarks.append(f"{name}: its cell is missing")
             untouched.add(name)
             continue
-        answers = list(dict.fromkeys(_plain(cell.source) for cell in found))
-        if len(found) > 1:
-            remarks.append(f"{name}: {len(found)} cells, taken together")
-        changed = [text for text in answers if text.split() != stub.split()]
-        if not any(text.strip() for text in changed):
+        answers = [cell for cell in found if _plain(cell.source).split() not in ([], stub.split())]
+        changed = list(dict.fromkeys(_plain(cell.source) for cell in answers))
+        if not changed:
             untouched.add(name)
             continue
+        if len(found) > 1:
+            remarks.append(f"{name}: {len(found)} cells, taken together")
+        for cell in answers:
+            cell.metadata["_answer"] = name
         clean.cells[place].source = "\n\n".join(changed)
-    for name, place in positions.items():
-        if name not in course.questions and clean.cells[place].metadata["nbgrader"]["grade"]:
-            theirs = [c for c in submitted.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name]
-            if not theirs:
-                remarks.append(f"{name}: the check was missing; the original was used")
-            elif any(_plain(c.source).split() != clean.cells[place].source.split() for c in theirs):
-                remarks.append(f"{name}: the check had been changed; the original was used")
-            elif any(
-                c.metadata["nbgrader"].get("points") != clean.cells[place].metadata["nbgrader"]["points"]
-                for c in theirs
-            ):
-                remarks.append(f"{name}: the points had been changed; the original ones count")
+    changes = {"the check was missing": [], "the check had been changed": [], "the points had been changed": []}
+    missing, edited, points = changes.values()
+    for name in [name for name in course.questions if name not in course.by_hand]:
+        check = clean.cells[positions[f"{name}_check"]]
+        theirs = [c for c in submitted.cells if c.metadata.get("nbgrader", {}).get("grade_id") == f"{name}_check"]
+        if not theirs:
+            missing.append(name)
+        elif any(_plain(c.source).split() != check.source.split() for c in theirs):
+            edited.append(name)
+        elif any(c.metadata["nbgrader"].get("points") != check.metadata["nbgrader"]["points"] for c in theirs):
+            points.append(name)
+    remarks += [f"{what} (ours counts): {', '.join(names)}" for what, names in changes.items() if names]
     return Work(clean, {"cells": _cells(course, clean, submitted, used), "checks": course.checks}, untouched, remarks)
 
 
@@ -189,10 +192,24 @@ def _find(released: NotebookNode, place: int, name: str, submitted: NotebookNode
         ],
         _after(released.cells[place - 1], submitted, free) if place else [],
     ]
-    found = next((way for way in ways if way), [])
-    for cell in found:
-        cell.metadata["_answer"] = name
-    return found
+    return next((way for way in ways if way), [])
+
+
+def _with_own_below(
+    found: list[NotebookNode], course: Lesson, name: str, submitted: NotebookNode, used: set[int]
+) -> list[NotebookNode]:
+    """And the student's own cells right below: a text goes on there, and a later definition counts."""
+    ours = {" ".join(cell.source.split()) for cell in course.released.cells}
+    cells, below = [], False
+    for cell in submitted.cells:
+        if any(cell is one for one in found):
+            cells.append(cell)
+            below = True
+        elif "nbgrader" in cell.metadata or id(cell) in used or " ".join(_plain(cell.source).split()) in ours:
+            below = False
+        elif below and (name in course.by_hand or (cell.cell_type == "code" and _defines(cell.source, name))):
+            cells.append(cell)
+    return cells
 
 
 def _after(before: NotebookNode, submitted: NotebookNode, free: list[NotebookNode]) -> list[NotebookNode]:

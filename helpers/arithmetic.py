@@ -11,6 +11,7 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -41,13 +42,6 @@ def output_size(
         return room // stride + 1
     count = -(-room // stride) + 1
     return count - 1 if (count - 1) * stride >= size + padding else count
-
-
-def transposed_size(
-    size: int, kernel: int, *, stride: int = 1, padding: int = 0, output_padding: int = 0, dilation: int = 1
-) -> int:
-    """The output size of a transposed convolution: the input size that ``output_size`` would map to ``size``."""
-    return (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
 
 
 def conv2d_naive(
@@ -311,25 +305,22 @@ def layer_table(
     fields: dict[str, _Fields] = {}
     work = 0
 
-    def watch(name: str, module: nn.Module) -> None:
-        def record(module: nn.Module, inputs: tuple, out: Any) -> None:
-            nonlocal work
-            if not isinstance(out, torch.Tensor):
-                return
-            if min(out.shape, default=1) < 1:  # PyTorch 2.4 refuses no impossible window here
-                raise ValueError(f"The layer {name} ({type(module).__name__}) makes nothing of so small an input.")
-            fields[name] = getattr(out, "field", None)
-            own = sum(p.numel() for p in module.parameters(recurse=False))
-            first = _flat(inputs)[:1]
-            here = multiply_adds(module, first[0].shape, out.shape) if first else 0
-            work += here
-            if (own or not any(module.children())) and not isinstance(module, skip):
-                rows.append(Row(name, type(module).__name__, tuple(out.shape[1:]), own, here, fields[name]))
-
-        module.register_forward_hook(record)
+    def record(name: str, module: nn.Module, inputs: tuple, out: Any) -> None:
+        nonlocal work
+        if not isinstance(out, torch.Tensor):
+            return
+        if min(out.shape, default=1) < 1:  # PyTorch 2.4 refuses no impossible window here
+            raise ValueError(f"The layer {name} ({type(module).__name__}) makes nothing of so small an input.")
+        fields[name] = getattr(out, "field", None)
+        own = sum(p.numel() for p in module.parameters(recurse=False))
+        first = _flat(inputs)[:1]
+        here = multiply_adds(module, first[0].shape, out.shape) if first else 0
+        work += here
+        if (own or not any(module.children())) and not isinstance(module, skip):
+            rows.append(Row(name, type(module).__name__, tuple(out.shape[1:]), own, here, fields[name]))
 
     for name, module in twin.named_modules():
-        watch(name, module)
+        module.register_forward_hook(partial(record, name))
     x = torch.empty(*input_shape, device="meta")
     x.field = (Field(),) * (len(input_shape) - 2)
     with torch.no_grad(), _FieldTracker():

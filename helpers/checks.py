@@ -108,6 +108,7 @@ class Check:
         except Exception as error:  # whatever a student's function raises is feedback, not a crash
             line = traceback.extract_tb(error.__traceback__)[-1]
             where = f" (line {line.lineno} of {line.name})" if line.name != "<lambda>" else ""
+            where = getattr(error, "where", where)  # one that comes from another process has said it
             self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", "", weight)
             return False, None
         if (result is ... or result is None) and not self._total:  # later on it's an answer that misses a case
@@ -117,7 +118,10 @@ class Check:
         return True, result
 
     def _say_not_attempted(self) -> None:
-        print(f"○ {self._name}: not attempted yet. Replace the `...` or fill in the body, and run this cell again.")
+        print(
+            f"○ {self._name}: not attempted yet. Replace the `...` or fill in the body, and run this cell again. "
+            "(You have? Then it returns nothing: look for a missing `return`.)"
+        )
 
     def _pass(self, text: str, weight: float) -> None:
         self._passed += weight

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from helpers import machine
+from helpers import machine, parallel
 from helpers.backbones import Backbone, evaluating
 from helpers.datasets import ImageSet
 
@@ -46,6 +46,7 @@ def extract(
     flip: bool = False,
     crop: float = 1.0,
     engine: str = "auto",
+    precision: str = "float32",
     cache: bool = True,
     device: torch.device | None = None,
     progress: bool = True,
@@ -57,13 +58,27 @@ def extract(
         pool: how maps (N, C, H, W) become vectors: "avg", "max" or "none".
         flip, crop: mirror the images first; take the middle of each, this part of its height and width.
         engine: "torch", "openvino" (a CPU only), or "auto": OpenVINO on a CPU where it is installed and agrees.
+        precision: "float32", or "bf16": codes a tenth off, for speed where the chip has bf16 (benchmarks/codes.py).
         cache: look on the disk first, and keep the result there.
     """
     device = device or machine.device()
     size = size or image_set.images.shape[-1]
     if engine not in ("auto", "torch", "openvino"):
         raise ValueError(f"engine is {engine!r}: it must be 'auto', 'torch' or 'openvino'.")
-    what = (backbone.fingerprint(), stage, pool, size, flip, crop, image_set.fingerprint, engine, device.type)
+    if precision not in ("float32", "bf16"):
+        raise ValueError(f"precision is {precision!r}: it must be 'float32' or 'bf16'.")
+    what = (
+        backbone.fingerprint(),
+        stage,
+        pool,
+        size,
+        flip,
+        crop,
+        image_set.fingerprint,
+        engine,
+        device.type,
+        precision,
+    )
     key = hashlib.blake2b(repr(what).encode(), digest_size=12).hexdigest()
     folder = machine.cache_dir() / "codes"
     folder.mkdir(exist_ok=True)
@@ -72,27 +87,37 @@ def extract(
     def network(images: torch.Tensor) -> torch.Tensor:
         return backbone.codes(images, stage, pool)
 
+    def compute(part: ImageSet, file: Path | None) -> torch.Tensor:
+        with evaluating(backbone.to(device)):
+            first = _batch(image_set, 0, size, flip, crop)
+            fast = "torch" if engine == "auto" and len(part) * size**2 < _WORTH_CONVERTING else engine
+            run = _runner(backbone, network, first, fast, device, precision, (what[0], stage, pool, first.shape[1:]))
+            rows = _Rows(file, len(part), width=run(first[:1]).shape[1])
+            label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
+            quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
+            with tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, **quiet) as bar:
+                for start in range(rows.done, rows.n, _BATCH):
+                    with machine.Room(f"{_BATCH} images of {size} x {size} pixels", "choose a smaller size=..."):
+                        values = run(_batch(part, start, size, flip, crop))
+                    rows.add(values)
+                    bar.update(len(values))
+        return rows.finish()
+
+    if parallel.count() > 1:
+        if cache and (found := parallel.from_first(lambda: _read(file))) is not None:
+            return found
+        places = torch.arange(len(image_set))[parallel.share(len(image_set))]
+        found = parallel.gather(compute(image_set.subset(places), None), len(image_set))
+        if cache and parallel.first():
+            rows = _Rows(file, *found.shape)
+            rows.add(found[rows.done :].numpy())
+            rows.finish()
+        return found
     # A second process that wants the same codes waits for them.
     with FileLock(file.with_suffix(".lock")) if cache else contextlib.nullcontext():
         if cache and (found := _read(file)) is not None:
             return found
-        with evaluating(backbone.to(device)):
-            first = _batch(image_set, 0, size, flip, crop)
-            if engine == "auto" and len(image_set) * size**2 < _WORTH_CONVERTING:
-                engine = "torch"
-            program = (what[0], stage, pool, first.shape[1:])
-            run = _runner(backbone, network, first, engine, device, program)
-            rows = _Rows(file if cache else None, len(image_set), width=run(first[:1]).shape[1])
-            label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
-            quiet = {} if progress else {"disable": True}  # else as TQDM_DISABLE says
-            bar = tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, **quiet)
-            with bar:
-                for start in range(rows.done, rows.n, _BATCH):
-                    with machine.Room(f"{_BATCH} images of {size} x {size} pixels", "choose a smaller size=..."):
-                        values = run(_batch(image_set, start, size, flip, crop))
-                    rows.add(values)
-                    bar.update(len(values))
-        return rows.finish()
+        return compute(image_set, file if cache else None)
 
 
 def _batch(image_set: ImageSet, start: int, size: int, flip: bool, crop: float) -> torch.Tensor:
@@ -113,6 +138,7 @@ def _runner(
     example: torch.Tensor,
     engine: str,
     device: torch.device,
+    precision: str,
     program: tuple,
 ) -> Callable[[torch.Tensor], np.ndarray]:
     """The function that turns a batch of pixels into codes."""
@@ -120,35 +146,41 @@ def _runner(
     @torch.inference_mode()
     def with_torch(images: torch.Tensor) -> np.ndarray:
         pixels = images.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)
-        return network(pixels).float().cpu().numpy()
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return network(pixels).float().cpu().numpy()
 
     backbone.to(memory_format=torch.channels_last)  # 1.5x on this CPU path, for convolutions
     if device.type != "cpu" or engine == "torch":
         return with_torch
+    program += (precision,)
     if program in _converted:
         return _converted[program]
     # OpenVINO fuses convolution, BatchNorm and activation, and is five times as fast as eager PyTorch on a CPU
     # (benchmarks/). It serves only if it returns what PyTorch does.
     try:
-        with_openvino = _openvino(network, example)
+        with_openvino = _openvino(network, example, precision)
         expected, got = with_torch(example[:4]), with_openvino(example[:4])
-        if np.abs(expected - got).max() <= 1e-3 * np.abs(expected).max():
+        near = 1e-3 if precision == "float32" else 0.2  # two bf16 programs round at other places
+        if np.linalg.norm(expected - got) <= near * np.linalg.norm(expected):
             _converted.clear()
             _converted[program] = with_openvino
             return with_openvino
         reason = "its codes differ from PyTorch's"
     except Exception as error:  # not installed, or a layer that it can't convert: PyTorch serves
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+        reason = machine.reason(error)
     if engine == "openvino":
         raise RuntimeError(f"OpenVINO can't serve {backbone.name} here ({reason}): use engine='torch'.")
     print(f"Codes are computed with PyTorch, not OpenVINO ({reason}): right, but slower.")
     return with_torch
 
 
-def _openvino(network: Callable, example: torch.Tensor) -> Callable[[torch.Tensor], np.ndarray]:
+def _openvino(network: Callable, example: torch.Tensor, precision: str) -> Callable[[torch.Tensor], np.ndarray]:
     core, model = _convert(network, example)
-    # f32: the default precision rounds to bfloat16 where the CPU has it, and then codes depend on the machine.
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    # By name: the default rounds to bfloat16 where the CPU has it, and then codes depend on the machine.
+    options = {"INFERENCE_PRECISION_HINT": {"float32": "f32", "bf16": "bf16"}[precision]}
+    if "OMP_NUM_THREADS" in os.environ:  # several processes share the cores, and OpenVINO doesn't look
+        options["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
+    compiled = core.compile_model(model, "CPU", options)
     return lambda images: compiled(np.ascontiguousarray(images.numpy()))[0].copy()
 
 
@@ -161,7 +193,8 @@ def _convert(network: Callable, example: torch.Tensor) -> tuple:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return network(images)
 
-    with warnings.catch_warnings(), contextlib.redirect_stderr(open(os.devnull, "w")):
+    # Without gradients: weights that were moved in inference mode can't be traced with them.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(open(os.devnull, "w")), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's and converter's own deprecations
         two = example[:1].expand(2, *example.shape[1:]).contiguous()
         program = torch.export.export(

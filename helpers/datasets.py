@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +20,7 @@ import torch
 from PIL import Image
 
 from helpers import folders, machine, pictures, sources
-from helpers.folders import PART_NAMES, Listing, few
+from helpers.folders import PART_NAMES, Listing
 from helpers.sources import PHOTOGRAPHS, NotHere
 
 __all__ = ["PHOTOGRAPHS", "ImageSet", "NotHere", "Split", "few_shot", "hold_out", "load", "photograph", "split"]
@@ -32,6 +31,7 @@ NAMES = {
     "digits": sources.digits,
     "pets": sources.pets,
 }
+_LARGE = 2e9  # bytes
 _said: set[str] = set()  # notes that were printed in this process
 
 
@@ -71,20 +71,9 @@ class ImageSet:
     def subset(self, indices: torch.Tensor | Sequence[int]) -> ImageSet:
         """The images at ``indices`` (copied), in that order, with all that belongs to them."""
         rows = torch.as_tensor(indices, dtype=torch.int64)
-
-        def chosen(values: torch.Tensor | None) -> torch.Tensor | None:
-            return None if values is None else values[rows]
-
-        return replace(
-            self,
-            images=self.images[rows],
-            labels=self.labels[rows],
-            files=tuple(self.files[i] for i in rows.tolist()),
-            soft=chosen(self.soft),
-            strata=chosen(self.strata),
-            part=chosen(self.part),
-            digest=None,
-        )
+        own = {name: getattr(self, name) for name in ("images", "labels", "soft", "strata", "part")}
+        chosen = {name: _rows(values, rows) for name, values in own.items() if values is not None}
+        return replace(self, **chosen, files=tuple(self.files[i] for i in rows.tolist()), digest=None)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -97,6 +86,17 @@ class ImageSet:
             digest = whole.hexdigest()
         text = f"{tuple(self.images.shape)} {digest} {self.labels.tolist()}"
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _rows(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """``values[rows]``; where that is large, in a nameless file mapped into memory, as the whole set is."""
+    if len(rows) * values.shape[1:].numel() * values.element_size() < _LARGE:
+        return values[rows]
+    with tempfile.TemporaryFile(dir=machine.cache_dir()) as file:
+        copy = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(len(rows), *values.shape[1:])))
+    for part, chosen in zip(copy.split(256), rows.split(256), strict=True):
+        part.copy_(values[chosen])
+    return copy
 
 
 # ---------------------------------------------------------------- loading
@@ -119,7 +119,8 @@ def load(
         raise ValueError(f"fit is {fit!r} (squash, crop), channels {channels!r} (None, 1, 3), size {size!r} (from 1).")
     listing = _listing(name)
     size = size or listing.size
-    images, kept = _decoded(listing, size, fit, 1 if channels == 1 else None)
+    pixels, kept = pictures.decoded(listing, size, fit, 1 if channels == 1 else None)
+    images = torch.from_numpy(pixels)
     notes = (*listing.notes, *kept["notes"])
     for line in (f"{listing.name}: {note}" for note in notes):
         if line not in _said:
@@ -164,84 +165,6 @@ def _listing(name: str | os.PathLike) -> Listing:
     if path.is_file():
         return folders.from_zip(path)
     raise FileNotFoundError(f"{str(name)!r} is neither a folder nor one of {', '.join(NAMES)}: check the spelling.")
-
-
-# ---------------------------------------------------------------- decoding, once
-
-
-def _decoded(listing: Listing, size: int, fit: str, channels: int | None) -> tuple[torch.Tensor, dict]:
-    """The images (N, C, size, size), mapped from the cache, and what was found out while decoding them."""
-    content = [1, listing.stamp, listing.files, listing.labels, listing.classes, listing.part, size, fit, channels]
-    key = hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
-    name = re.sub(r"[^A-Za-z0-9.-]", "_", listing.name)
-    path = machine.cache_dir() / "images" / f"{name}-{size}-{fit}-{key}.npy"
-    beside = path.with_suffix(".json")
-    if beside.exists():
-        try:
-            return _kept(path, beside)
-        except Exception as error:  # NumPy raises six kinds for a damaged header, SyntaxError among them
-            print(f"{listing.name}: the cache {path.name} is damaged ({error}); the images are decoded again.")
-    result = pictures.store(
-        path, listing.read, len(listing.files), size=size, fit=fit, channels=channels, title=listing.name
-    )
-    text = json.dumps(_described(listing, result), indent=0)
-    unfinished = beside.with_name(f".{beside.name}-{os.getpid()}.part")
-    unfinished.write_text(f"{_seal(text)}\n{text}", encoding="utf-8")
-    os.replace(unfinished, beside)
-    return _kept(path, beside)
-
-
-def _kept(path: Path, beside: Path) -> tuple[torch.Tensor, dict]:
-    """Images and description from the cache. Raises OSError, ValueError ... if either was damaged."""
-    seal, _, text = beside.read_text(encoding="utf-8").partition("\n")
-    if seal != _seal(text):
-        raise ValueError("its description has changed")
-    kept = json.loads(text)
-    return torch.from_numpy(pictures.stored(path, kept["shape"], kept["crc32"])), kept
-
-
-def _seal(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _described(listing: Listing, result: pictures.Stored) -> dict:
-    """Labels, classes and notes of the images that could be read. Raises ValueError when one class is left."""
-    present = sorted({listing.labels[i] for i in result.rows})
-    classes = [listing.classes[label] for label in present]
-    notes = []
-    if result.skipped:
-        named = few([f"{listing.files[i]} ({why})" for i, why in result.skipped])
-        notes.append(f"{len(result.skipped)} of {len(listing.files)} images can't be read and are left out: {named}.")
-    if len(classes) < len(listing.classes):
-        gone = [name for name in listing.classes if name not in classes]
-        notes.append(f"classes of which no image can be read are left out: {', '.join(gone)}.")
-    if len(classes) < 2:
-        raise ValueError(f"{listing.name}: only one class has images that can be read. {' '.join(notes)}")
-    notes += _copies(listing, result.copies)
-    return {
-        "labels": [present.index(listing.labels[i]) for i in result.rows],
-        "classes": classes,
-        "rows": result.rows,
-        "notes": notes,
-        "shape": result.shape,
-        "digest": result.digest,
-        "crc32": result.crc32,
-    }
-
-
-def _copies(listing: Listing, groups: list[list[int]]) -> list[str]:
-    """A line when files are equal byte for byte; it names the worst: in two parts, with two labels, or only copies."""
-
-    def shown(chosen: list[list[int]]) -> str:
-        return few([f"{listing.files[group[0]]} = {listing.files[group[-1]]}" for group in chosen], most=2)
-
-    leaked = [group for group in groups if listing.part and len({listing.part[i] for i in group}) > 1]
-    torn = [group for group in groups if len({listing.labels[i] for i in group}) > 1]
-    if leaked:
-        return [f"pictures that are in two parts at once, so that results flatter: {len(leaked)} ({shown(leaked)})."]
-    if torn:
-        return [f"pictures that are there more than once: {len(groups)}; with two labels: {len(torn)} ({shown(torn)})."]
-    return [f"pictures that are there more than once: {len(groups)} ({shown(groups)})."] if groups else []
 
 
 # ---------------------------------------------------------------- splitting

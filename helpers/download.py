@@ -14,15 +14,15 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from tqdm import tqdm
 
 AGENT = "transfer-learning-course/0.1"  # some hosts turn urllib's own name away
 BUSY = (408, 429, 500, 502, 503, 504)  # answers after which it is worth to ask again
+TRIES = 4
 
 
 class DownloadError(RuntimeError):
@@ -34,16 +34,14 @@ def download(
     path: str | Path,
     *,
     md5: str | None = None,
-    sha256: str | None = None,
     timeout: float = 10,
-    tries: int = 4,
     wait: Callable[[float], None] = time.sleep,
 ) -> Path:
     """Fetch ``url`` to ``path`` and return ``path``. A file already there with the right checksum is kept.
 
     Bytes go to ``path + ".part"``, where the next call resumes; only a whole and verified file gets its name.
-    timeout: seconds without a byte. tries: a host that is busy (5xx), stalls or breaks off is asked again after
-    1, 2, 4 ... seconds; one that never answered is given up at once, so that work offline does not hang.
+    timeout: seconds without a byte. A host that is busy (5xx), stalls or breaks off is asked again after 1, 2 and 4
+    seconds; one that never answered is given up at once, so that work offline does not hang.
     Raises DownloadError. Two processes that want one file: the second waits for the first.
     """
     path = Path(path)
@@ -51,21 +49,21 @@ def download(
         raise DownloadError(f"{url} is no http or https address.")
     part = path.with_name(path.name + ".part")
     try:
-        if matches(path, md5, sha256):
+        if matches(path, md5):
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):  # where that fails, so would all that follows
             pass
         with _alone(path):
-            if matches(path, md5, sha256):  # another process has just brought it
+            if matches(path, md5):  # another process has just brought it
                 return path
             resumed = part.exists()
-            if not (resumed and (md5 or sha256) and matches(part, md5, sha256)):
-                _fetch(url, part, timeout, tries, wait)
-                if resumed and not matches(part, md5, sha256):  # the old beginning was of another file
+            if not (resumed and md5 and matches(part, md5)):
+                _fetch(url, part, timeout, wait)
+                if resumed and not matches(part, md5):  # the old beginning was of another file
                     part.unlink()
-                    _fetch(url, part, timeout, tries, wait)
-            if not matches(part, md5, sha256):
+                    _fetch(url, part, timeout, wait)
+            if not matches(part, md5):
                 problem = _what_instead(part)
                 part.unlink()
                 raise DownloadError(f"{url}: {problem}")
@@ -75,15 +73,12 @@ def download(
     return path
 
 
-def matches(path: Path, md5: str | None = None, sha256: str | None = None) -> bool:
+def matches(path: Path, md5: str | None) -> bool:
     """Whether this is a file with this checksum; any file will do when none is given."""
-    wanted, kind = (sha256, "sha256") if sha256 else (md5, "md5")
-    if not path.is_file():
-        return False
-    if not wanted:
-        return True
+    if md5 is None or not path.is_file():
+        return path.is_file()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, kind).hexdigest() == wanted.lower()
+        return hashlib.file_digest(file, "md5").hexdigest() == md5
 
 
 def extract(archive: str | Path, folder: str | Path, *, member: str = ".") -> Path:
@@ -111,25 +106,20 @@ def extract(archive: str | Path, folder: str | Path, *, member: str = ".") -> Pa
     return folder
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time for ``path``; the system frees the lock when a process is killed."""
+def _alone(path: Path) -> AcquireReturnProxy:
+    """``with``: one process at a time for ``path``; the system frees the lock when a process is killed."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire(timeout=1)
+        return lock.acquire(timeout=1)
     except Timeout:
         print(f"Another process is fetching {path.name}: waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
-def _fetch(url: str, part: Path, timeout: float, tries: int, wait: Callable[[float], None]) -> None:
-    """Bring ``part`` to its full length, asking at most ``tries`` times. Raises DownloadError."""
+def _fetch(url: str, part: Path, timeout: float, wait: Callable[[float], None]) -> None:
+    """Bring ``part`` to its full length, asking at most ``TRIES`` times. Raises DownloadError."""
     reason = ""
-    for attempt in range(tries):
+    for attempt in range(TRIES):
         if attempt:
             wait(2.0 ** (attempt - 1))
         have = part.stat().st_size if part.exists() else 0

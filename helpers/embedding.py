@@ -46,7 +46,7 @@ def pca(codes: torch.Tensor, dimensions: int = 50) -> torch.Tensor:
 
 
 def tsne(codes: torch.Tensor, *, perplexity: float = 30, seed: int = 0, init: str = "pca", steps: int = 500):
-    """Codes (N, D) -> a map (N, 2). Van der Maaten and Hinton 2008; 50 principal components first, as they did.
+    """Codes (N, D) -> a map (N, 2). Van der Maaten and Hinton 2008; 50 principal components first (they took 30).
 
     Args:
         perplexity: roughly how many neighbours a point looks at; must be smaller than N.

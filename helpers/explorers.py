@@ -16,9 +16,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
+from torch.nn import functional as F
+
+from helpers import visualise
+from helpers.backbones import Backbone, evaluating
+from helpers.datasets import ImageSet
+from helpers.strengths import SEED, Ladder
 
 PAGES = Path(__file__).parent / "pages"
+_APART = {"subsampling": 0}  # of a JPEG: colours don't run into the next tile
+_TILE = 48  # pixels of a side of a patch in the page, where it has as many
+_LEVELS = 63  # of a map in the page: a fourth of its bytes is saved, and a value is right to a hundredth of the largest
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,30 @@ def _file(name: str) -> str:
     return (PAGES / name).read_text(encoding="utf-8")
 
 
+def _picture(pixels: torch.Tensor) -> Image.Image:
+    """Pixels (1 or 3, H, W), uint8, as a PIL image."""
+    return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy())
+
+
+def _address(picture: Image.Image | torch.Tensor, kind: str = "JPEG", **options: int) -> str:
+    """A picture, or uint8 (C, H, W), as the address that a page takes it from."""
+    file = io.BytesIO()
+    (_picture(picture) if isinstance(picture, torch.Tensor) else picture).save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _scaled(images: torch.Tensor, size: int) -> torch.Tensor:
+    """(N, C, H, W) in 0-255 -> uint8 (N, C, size, size)."""
+    parts = (F.interpolate(p.float(), (size, size), mode="bilinear", antialias=True) for p in images.split(256))
+    return torch.cat([part.round().clamp(0, 255).byte() for part in parts])
+
+
+def _sheet(tiles: torch.Tensor, columns: int) -> torch.Tensor:
+    """uint8 (N, C, S, S) -> (C, rows * S, columns * S), row by row; what is left of the last row is black."""
+    tiles = torch.cat([tiles, tiles.new_zeros(-len(tiles) % columns, *tiles.shape[1:])])
+    return torch.cat(list(torch.cat(list(row), 2) for row in tiles.split(columns)), 1)
+
+
 def convolution(kind: str = "convolution", **settings: int | tuple[int, int]) -> Explorer:
     """A window that slides over an input: its sums written out, and the size of the output.
 
@@ -99,12 +134,152 @@ def kernels(
         width: of the photograph in the page, in pixels; it is made gray.
     """
     gray = photograph.convert("L").resize((width, round(photograph.height * width / photograph.width)))
-    jpeg = io.BytesIO()
-    gray.save(jpeg, "JPEG", quality=92)
     data = {
-        "photograph": "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode(),
+        "photograph": _address(gray, quality=92),
         "kernels": {name: [[float(weight) for weight in row] for row in kernel] for name, kernel in classics.items()},
         "start": start or next(iter(classics)),
     }
     alt = "A photograph, the nine weights of a 3×3 kernel, and the photograph after the convolution with it."
     return Explorer("kernels", "Kernel playground", alt, data)
+
+
+def augmentations(
+    pictures: Mapping[str, torch.Tensor], pair: Mapping[str, torch.Tensor], ladders: Sequence[Ladder], size: int = 72
+) -> Explorer:
+    """Each augmentation with its strengths, eight draws of each; mixup and CutMix with their labels.
+
+    Args:
+        pictures: name -> (1 or 3, H, W) in 0-255; the draws are made of them at ``size`` pixels.
+        pair: two more, which are mixed.
+        ladders: of ``helpers.strengths``.
+
+    Raises:
+        ValueError: ``pair`` doesn't hold two pictures.
+    """
+    if len(pair) != 2:
+        raise ValueError(f"{len(pair)} pictures are given to be mixed: give two, by name.")
+    count, sheets = 8, {}
+    stored = [ladder for ladder in ladders if not ladder.live]
+    noise = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(SEED))
+    for name, picture in pictures.items():
+        small = _scaled(picture[None], size)[0].expand(3, -1, -1)
+        rows = [small.expand(count, -1, -1, -1)]
+        rows += [ladder.samples(small, value, count) for ladder in stored for value in ladder.values]
+        sheets[name] = _address(_sheet(torch.cat(rows), count), quality=55, **_APART)
+    data = {
+        "size": size,
+        "count": count,
+        "ladders": [
+            {
+                "name": one.name,
+                "levels": [[text.format(v=v) for text in (one.say, one.code)] for v in one.values],
+                "sigmas": one.values if one.live else None,
+            }
+            for one in ladders
+        ],
+        "noise": base64.b64encode((25 * noise).round().clamp(-127, 127).char().numpy()).decode(),  # in 25ths of σ
+        "pictures": sheets,
+        "pair": {name: _address(_scaled(picture[None], 144)[0], quality=90) for name, picture in pair.items()},
+    }
+    alt = "Eight draws of an augmentation of a picture; below, two pictures, their blend, and its mixed label."
+    return Explorer("augmentations", "Augmentation explorer", alt, data)
+
+
+def code_map(
+    image_set: ImageSet, codes: torch.Tensor, maps: Mapping[str, torch.Tensor], k: int = 10, size: int = 48
+) -> Explorer:
+    """Maps of codes: the picture behind each point, and its k nearest among the codes and on the map.
+
+    Args:
+        image_set: N images, shown as thumbnails of ``size`` pixels; more than 1,500 make a heavy page.
+        codes: (N, D).
+        maps: name -> (N, 2), in the order of the slider; the middle one is shown first.
+
+    Raises:
+        ValueError: codes or a map have another number of rows than there are images.
+    """
+    from helpers.embedding import neighbours  # scikit-learn comes with it, which lesson 01 needn't wait for
+
+    for name, rows in {"codes": codes, **maps}.items():
+        if len(rows) != len(image_set):
+            raise ValueError(f"{name}: {len(rows)} rows, but there are {len(image_set)} images. Take the same sample.")
+
+    def drawn(points: torch.Tensor) -> list[list[int]]:
+        """x and y in thousandths of the longer side; y goes down."""
+        low, high = points.amin(0), points.amax(0)
+        x, y = (1000 * ((points - (low + high) / 2) / (high - low).max() + 0.5)).round().int().T.tolist()
+        return [x, [1000 - value for value in y]]
+
+    columns = 25
+    data = {
+        "classes": list(image_set.classes),
+        "labels": image_set.labels.tolist(),
+        "files": ["/".join(name.split("/")[-2:]) for name in image_set.files],
+        "k": k,
+        "near": neighbours(codes, k).tolist(),
+        "maps": [
+            {"name": name, "places": drawn(points), "near": neighbours(points, k).tolist()}
+            for name, points in maps.items()
+        ],
+        "sheet": _address(_sheet(_scaled(image_set.images, size), columns), quality=70, **_APART),
+        "columns": columns,
+    }
+    alt = "A map of images as points, one chosen: its nearest neighbours among the codes and on the map, as thumbnails."
+    return Explorer("map", "Map of codes", alt, data)
+
+
+@torch.no_grad()
+def filters(
+    networks: Mapping[str, tuple[Backbone, Mapping[str, visualise.Strongest]]],
+    photographs: Mapping[str, torch.Tensor],
+    stages: Mapping[str, str],
+    *,
+    also: Sequence[int] = (),
+    channels: int = 16,
+    start: int = 0,
+) -> Explorer:
+    """Network, stage and channel to choose: its map of a photograph, and the patches that excite it most.
+
+    Args:
+        networks: name -> the network, and what ``visualise.strongest`` found with it in an image set.
+        photographs: name -> pixels (3, H, W) in 0-255, all of one size.
+        stages: layer (as in ``visualise.layer_maps``) -> the name shown.
+        also: channels that come first in the stages that have them; the lowest numbers fill up to ``channels``.
+        start: which stage is shown first.
+    """
+    pixels = torch.stack([picture.byte() for picture in photographs.values()])
+    height, width = pixels.shape[2:]
+    pictures = {name: _address(one, quality=85) for name, one in zip(photographs, pixels, strict=True)}
+    data = {"networks": {}, "photographs": pictures, "height": height, "width": width, "start": start}
+    for name, (backbone, found) in networks.items():
+        with evaluating(backbone):
+            maps = visualise.layer_maps(backbone, pixels.to(backbone._mean.device), list(stages))
+        data["networks"][name] = {}
+        for layer, shown in stages.items():
+            count = maps[layer].shape[1]
+            chosen = list(dict.fromkeys(channel for channel in (*also, *range(count)) if channel < count))[:channels]
+            data["networks"][name][shown] = _stage(maps[layer][:, chosen].cpu(), found[layer], chosen)
+    alt = "A photograph, the map of one channel of a network, and the nine patches that excite this channel most."
+    return Explorer("filters", "Filter and activation browser", alt, data)
+
+
+def _stage(maps: torch.Tensor, found: visualise.Strongest, chosen: list[int]) -> dict[str, Any]:
+    """What the page shows of some channels of a layer: maps (P, K, H, W) and patches, each kind as one picture."""
+    patches = [found.patches(channel, min(9, len(found.values))) for channel in chosen]
+    largest = maps.amax((2, 3), keepdim=True)  # each map has its own scale
+    levels = (_LEVELS * maps / largest.clamp_min(1e-12)).clamp_min(0).round().byte() * (255 // _LEVELS)
+    side = min(_TILE, patches[0][0].pixels.shape[-1])
+    tiles = [[np.asarray(_picture(patch.pixels).resize((side, side))) for patch in row] for row in patches]
+    sheets = [Image.fromarray(np.vstack([np.hstack(row) for row in rows])) for rows in (levels.numpy(), tiles)]
+    return {
+        "channels": chosen,
+        "shape": list(maps.shape[2:]),
+        "fields": [{"size": field.size, "jump": field.jump, "start": field.start} for field in found.fields],
+        "largest": largest.flatten(1).tolist(),
+        "silent": (maps <= 0).float().mean((2, 3)).tolist(),
+        "maps": _address(sheets[0], "WEBP", lossless=1),
+        "values": [[round(patch.value, 4) for patch in row] for row in patches],
+        "patches": _address(sheets[1], "WEBP", quality=65),
+        "side": side,
+        "images": len(found.values),
+    }

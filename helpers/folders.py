@@ -110,11 +110,11 @@ def _arrange(paths: list[str], folders: list[str], where: str) -> Listing:
     kinds = {PARTS[folder[0].lower()] for folder in inside.values() if len(folder) > 1 and folder[0].lower() in PARTS}
     divided = 0 in kinds and len(kinds) > 1
     depth = 2 if divided else 1
-    used = {
-        path: folder
-        for path, folder in inside.items()
-        if len(folder) >= depth and (not divided or folder[0].lower() in PARTS)
-    }
+
+    def belongs(folder: Sequence[str]) -> bool:
+        return len(folder) >= depth and (not divided or folder[0].lower() in PARTS)
+
+    used = {path: folder for path, folder in inside.items() if belongs(folder)}
     if len(used) < len(inside):
         lost = [path for path in inside if path not in used]
         notes.append(f"{len(lost)} images outside the class folders are left out: {few(lost)}.")
@@ -131,8 +131,7 @@ def _arrange(paths: list[str], folders: list[str], where: str) -> Listing:
     classes = sorted({name for _, name in spelled})
     bare = (PurePosixPath(folder).parts for folder in folders)
     bare = [folder[len(outer) :] for folder in bare if folder[: len(outer)] == outer]
-    bare = [folder for folder in bare if len(folder) == depth and (not divided or folder[0].lower() in PARTS)]
-    empty = sorted({class_of(folder) for folder in bare} - set(classes))
+    empty = sorted({class_of(f) for f in bare if len(f) == depth and belongs(f)} - set(classes))
     if empty:
         notes.append(f"class folders without images are left out: {', '.join(empty)}.")
     if len(classes) < 2:

@@ -46,23 +46,23 @@ def gray(image_set: ImageSet, size: int) -> torch.Tensor:
     return torch.cat([part.round().to(torch.uint8) for part in small])
 
 
-def sift(images: torch.Tensor, directions: int = 8, cell: int = 4) -> torch.Tensor:
-    """SIFT-like descriptors (Lowe 2004, section 6) on a grid: gray (N, H, W) -> (N, rows, columns, 16 x directions).
+def sift(images: torch.Tensor) -> torch.Tensor:
+    """SIFT-like descriptors (Lowe 2004, section 6) on a grid: gray (N, H, W) -> (N, rows, columns, 128).
 
-    The length of the gradient goes to the maps of the directions near its own; the maps are averaged in cells of 4 x 4
-    pixels; 4 x 4 cells make a descriptor. It is a small ConvNet made by hand: filters, a nonlinearity, pooling,
-    normalisation. (Left out of the original: the Gaussian window, scale and rotation.)
+    The length of the gradient goes to the maps of the directions near its own, of eight; the maps are averaged in cells
+    of 4 x 4 pixels; 4 x 4 cells make a descriptor. It is a small ConvNet made by hand: filters, a nonlinearity,
+    pooling, normalisation. (Left out of the original: the Gaussian window, scale and rotation.)
     """
     x = F.pad(images.float()[:, None], (1, 1, 1, 1), mode="replicate")
     dx, dy = x[..., 1:-1, 2:] - x[..., 1:-1, :-2], x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
     length = torch.hypot(dx, dy)
     dx, dy = dx / length.clamp_min(1e-6), dy / length.clamp_min(1e-6)
     maps = []
-    for i in range(directions):
-        angle = i * 2 * math.pi / directions
+    for i in range(8):
+        angle = i * math.pi / 4
         cosine = (dx * math.cos(angle) + dy * math.sin(angle)).clamp_min(0)
         squared = cosine.square()
-        maps.append(F.avg_pool2d(cosine * squared * squared * length, cell))  # at 45 degrees, a sixth of it
+        maps.append(F.avg_pool2d(cosine * squared * squared * length, 4))  # at 45 degrees, a sixth of it
     cells = torch.cat(maps, 1)
     rows, columns = ((side - 4) // 2 + 1 for side in cells.shape[2:])
     values = F.unfold(cells, 4, stride=2).transpose(1, 2).reshape(len(x), rows, columns, -1)
@@ -80,28 +80,23 @@ def _hog(images: np.ndarray) -> np.ndarray:
 
 def _bag_of_words(images: np.ndarray, train: np.ndarray, words: int) -> np.ndarray:
     vocabulary = _vocabulary(images[train], words)
-    parts = torch.from_numpy(images).split(64)
-    return torch.cat([_pyramid(_nearest(sift(part), vocabulary), words) for part in parts]).numpy()
+    return torch.cat([_pyramid(sift(part), vocabulary) for part in torch.from_numpy(images).split(64)]).numpy()
 
 
-def _vocabulary(images: np.ndarray, words: int, samples: int = 20_000) -> torch.Tensor:
+def _vocabulary(images: np.ndarray, words: int) -> torch.Tensor:
     """Centres (words, D) of the clusters that descriptors of these images form."""
     random = np.random.default_rng(0)
     chosen = torch.from_numpy(images[random.permutation(len(images))[:300]])
     descriptors = sift(chosen).flatten(0, 2).numpy()
-    descriptors = descriptors[random.permutation(len(descriptors))[:samples]]
+    descriptors = descriptors[random.permutation(len(descriptors))[:20_000]]
     clusters = MiniBatchKMeans(words, batch_size=2048, n_init=1, max_iter=20, random_state=0).fit(descriptors)
     return torch.from_numpy(clusters.cluster_centers_).float()
 
 
-def _nearest(descriptors: torch.Tensor, vocabulary: torch.Tensor) -> torch.Tensor:
-    """The word (N, rows, columns) nearest to each descriptor (N, rows, columns, D)."""
-    return (descriptors @ vocabulary.T - vocabulary.square().sum(1) / 2).argmax(-1)
-
-
-def _pyramid(words_seen: torch.Tensor, words: int) -> torch.Tensor:
-    """How often each word occurs in the image and in each quarter of it: (N, 5 x words), square roots of shares."""
-    maps = F.one_hot(words_seen, words).permute(0, 3, 1, 2).float()
+def _pyramid(descriptors: torch.Tensor, vocabulary: torch.Tensor) -> torch.Tensor:
+    """How often each word is the nearest, in the image and in each quarter of it: (N, 5 x words), roots of shares."""
+    nearest = (descriptors @ vocabulary.T - vocabulary.square().sum(1) / 2).argmax(-1)
+    maps = F.one_hot(nearest, len(vocabulary)).permute(0, 3, 1, 2).float()
     whole, quarters = (F.adaptive_avg_pool2d(maps, side).flatten(1) / side**2 for side in (1, 2))
     return torch.cat([whole, quarters], 1).sqrt()  # the root tames words that are everywhere
 

@@ -15,9 +15,6 @@ import torch
 from helpers import datasets
 from helpers.datasets import ImageSet
 
-Predict = Callable[[ImageSet], torch.Tensor]
-"""An image set (N images) -> class numbers, int64 (N,). It must not read the set's labels."""
-
 
 class Ladder:
     """Scores predictions, and shows a new score only if it beats the best one shown by more than ``step``.
@@ -67,8 +64,10 @@ class Leaderboard:
         )
         self._ladder = Ladder(test.labels, step)
 
-    def submit(self, predict: Predict | None) -> float | None:
+    def submit(self, predict: Callable[[ImageSet], torch.Tensor] | None) -> float | None:
         """Run a classifier on the test images, print the board's line, return what it shows (``None``: no classifier).
+
+        predict: an image set (N images) -> class numbers, int64 (N,).
 
         Raises:
             ValueError: the predictions aren't one class number an image; the message says how.

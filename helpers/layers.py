@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import nn
 
-from helpers import codes, datasets, machine, training, transfer
-from helpers.backbones import Backbone
+from helpers import datasets, machine, training, transfer
 from helpers.datasets import ImageSet
 
 _learned: dict[tuple, SmallNet] = {}  # networks that have learned a source task: once for every n
@@ -139,28 +138,6 @@ def accuracies(
         images = source(seed) if callable(source) else source
         found.append(accuracy(few(pool, per_class, seed), test, source=images, seed=seed, **options))
     return torch.tensor(found)
-
-
-def stage_codes(backbone: Backbone, image_set: ImageSet, stages: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Codes of several stages, stage -> (N, C), from one pass of the network for all of them. Kept on disk."""
-    several = copy.copy(backbone)  # the same weights
-
-    def all_codes(images: torch.Tensor, stage: str, pool: str) -> torch.Tensor:
-        seen: list[torch.Tensor] = []
-        modules = [backbone.net.get_submodule(backbone.module(stage)) for stage in stages]
-        handles = [m.register_forward_hook(lambda module, args, out: seen.append(out)) for m in modules]
-        try:
-            backbone(images)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return torch.cat([maps.mean((2, 3)) for maps in seen], dim=1)
-
-    several.codes = all_codes
-    values = codes.extract(several, image_set, "+".join(stages), engine="torch", progress=False)
-    with torch.inference_mode():
-        widths = [backbone.codes(image_set.images[:1].to(machine.device()), stage).shape[1] for stage in stages]
-    return dict(zip(stages, values.split(widths, dim=1), strict=True))
 
 
 def simplest(results: Mapping[str, Sequence[float]]) -> str:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 class LearnableStep(nn.Module):
     """One operation with a probability and, if it has one, a magnitude that are learned by gradient.
 
-    Whether an image is changed is a coin toss, which has no gradient. A relaxed Bernoulli variable has one, and the
-    straight-through trick keeps the hard toss in the forward pass: Hataya et al. 2020 (Faster AutoAugment), section 3.
+    Whether an image is changed is a coin toss, which has no gradient. A relaxed Bernoulli variable has one (Hataya et
+    al. 2020, Faster AutoAugment, section 3), and the straight-through trick keeps the hard toss in the forward pass.
 
     Args:
         change: images (N, C, H, W) -> changed; with a magnitude (images, amounts (N, 2)), amounts uniform in
@@ -37,10 +37,10 @@ class LearnableStep(nn.Module):
     def magnitude(self) -> torch.Tensor | None:
         return None if self._m is None else self._m.sigmoid() * self.largest
 
-    def forward(self, images: torch.Tensor, generator: torch.Generator, temperature: float = 0.5) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         n = len(images)
         noise = torch.rand(n, generator=generator, device=generator.device).logit(eps=1e-6)
-        soft = ((self._p + noise) / temperature).sigmoid()
+        soft = ((self._p + noise) / 0.5).sigmoid()  # 0.5: the temperature
         gate = ((soft > 0.5).float() - soft.detach() + soft).view(n, 1, 1, 1)  # 0 or 1, with the gradient of soft
         if self._m is None:
             changed = self.change(images)

@@ -90,6 +90,11 @@ class Room:
             raise RuntimeError(self.line) from None
 
 
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing: for a message of our own."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and PyTorch (all devices)."""
     random.seed(seed)

@@ -1,4 +1,7 @@
-"""Image files, however odd, as uint8 numbers of one size; many of them as one array on the disk."""
+"""Image files, however odd, as uint8 numbers of one size; a whole set of them as one array, decoded once.
+
+The array is a .npy file in the cache, mapped into memory; the .json beside it holds what was found out while decoding.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,23 @@ import errno
 import hashlib
 import io
 import itertools
+import json
 import os
+import re
 import secrets
 import warnings
-import zlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from helpers import machine
+from helpers.folders import Listing, few
 
 MOST_PIXELS = 80_000_000  # more is taken for a decompression bomb; PIL itself warns from 89 million on
 
@@ -76,7 +81,7 @@ def upright(data: bytes, smallest: int | None = None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """A few words on why an image can not be read."""
     if isinstance(error, UnidentifiedImageError):
         return "no image"
@@ -101,16 +106,94 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- many images, stored as one array
 
 
-@dataclass
-class Stored:
+def decoded(listing: Listing, size: int, fit: str, channels: int | None) -> tuple[np.ndarray, dict]:
+    """The images, uint8 (N, C, size, size), mapped from the cache, and their description: a dictionary.
+
+    It has ``labels``, ``classes``, ``rows`` (which of the listing's images could be read), ``notes`` for the user, and
+    ``digest``, a hash of all pixels. Raises ValueError when fewer than two classes can be read, OSError.
+    """
+    content = [2, listing.stamp, listing.files, listing.labels, listing.classes, listing.part, size, fit, channels]
+    key = hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
+    name = re.sub(r"[^A-Za-z0-9.-]", "_", listing.name)
+    path = machine.cache_dir() / "images" / f"{name}-{size}-{fit}-{key}.npy"
+    beside = path.with_suffix(".json")
+    if beside.exists():
+        try:
+            return _kept(path, beside)
+        except Exception as error:  # NumPy raises six kinds for a damaged header, SyntaxError among them
+            print(f"{listing.name}: the cache {path.name} is damaged ({error}); the images are decoded again.")
+    result = store(path, listing.read, len(listing.files), size=size, fit=fit, channels=channels, title=listing.name)
+    text = json.dumps(_described(listing, result), indent=0)
+    unfinished = beside.with_name(f".{beside.name}-{os.getpid()}.part")
+    unfinished.write_text(f"{_seal(text)}\n{text}", encoding="utf-8")
+    os.replace(unfinished, beside)
+    return _kept(path, beside)
+
+
+def _kept(path: Path, beside: Path) -> tuple[np.ndarray, dict]:
+    """Images and description from the cache. Raises OSError, ValueError ... if either was damaged.
+
+    Mapped "copy on write": nobody changes the file by accident, and torch gets an array that it may write to.
+    """
+    seal, _, text = beside.read_text(encoding="utf-8").partition("\n")
+    if seal != _seal(text):
+        raise ValueError("its description has changed")
+    kept = json.loads(text)
+    pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+    if pixels.dtype != np.uint8 or list(pixels.shape) != kept["shape"]:
+        raise ValueError(f"{pixels.dtype} {pixels.shape} instead of uint8 {kept['shape']}")
+    with open(path, "rb") as file:  # read, not mapped: pages that were only checked don't count as ours
+        file.seek(pixels.offset)
+        if hashlib.file_digest(file, "blake2b").hexdigest() != kept["digest"]:
+            raise ValueError("wrong checksum")
+    return pixels, kept
+
+
+def _seal(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _described(listing: Listing, result: Stored) -> dict:
+    """Labels, classes and notes of the images that could be read. Raises ValueError when one class is left."""
+    present = sorted({listing.labels[i] for i in result.rows})
+    classes = [listing.classes[label] for label in present]
+    notes = []
+    if result.skipped:
+        named = few([f"{listing.files[i]} ({why})" for i, why in result.skipped])
+        notes.append(f"{len(result.skipped)} of {len(listing.files)} images can't be read and are left out: {named}.")
+    if len(classes) < len(listing.classes):
+        gone = [name for name in listing.classes if name not in classes]
+        notes.append(f"classes of which no image can be read are left out: {', '.join(gone)}.")
+    if len(classes) < 2:
+        raise ValueError(f"{listing.name}: only one class has images that can be read. {' '.join(notes)}")
+    labels = [present.index(listing.labels[i]) for i in result.rows]
+    found = {"labels": labels, "classes": classes, "notes": notes + _copies(listing, result.copies)}
+    return found | {"rows": result.rows, "shape": result.shape, "digest": result.digest}
+
+
+def _copies(listing: Listing, groups: list[list[int]]) -> list[str]:
+    """A line when files are equal byte for byte; it names the worst: in two parts, with two labels, or only copies."""
+
+    def shown(chosen: list[list[int]]) -> str:
+        return few([f"{listing.files[group[0]]} = {listing.files[group[-1]]}" for group in chosen], most=2)
+
+    leaked = [group for group in groups if listing.part and len({listing.part[i] for i in group}) > 1]
+    torn = [group for group in groups if len({listing.labels[i] for i in group}) > 1]
+    if leaked:
+        return [f"pictures that are in two parts at once, so that results flatter: {len(leaked)} ({shown(leaked)})."]
+    if torn:
+        return [f"pictures that are there more than once: {len(groups)}; with two labels: {len(torn)} ({shown(torn)})."]
+    return [f"pictures that are there more than once: {len(groups)} ({shown(groups)})."] if groups else []
+
+
+class Stored(NamedTuple):
     """What became of the images that were to be stored."""
 
     shape: tuple[int, int, int, int]
     rows: list[int]  # which of them could be read
     skipped: list[tuple[int, str]]  # which could not, and why
     copies: list[list[int]]  # groups whose files are equal byte for byte
-    digest: str  # of all pixels: a key for caches
-    crc32: int  # of all pixels: quick to check
+    digest: str  # of all pixels
 
 
 def store(
@@ -134,7 +217,7 @@ def store(
             data = read(i)
             return hashlib.blake2b(data, digest_size=16).hexdigest(), decode(data, size, fit, channels), ""
         except Exception as error:  # PIL's plugins raise anything for a broken file
-            return "", None, _reason(error)
+            return "", None, reason(error)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     machine.tidy(path.parent, ".*.part")
@@ -146,9 +229,6 @@ def store(
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # PIL warns of odd metadata; what can't be read is named in `skipped`
-            if channels is None:  # a look at a few, spread over the set
-                few = [attempt(i, None)[1] for i in range(0, count, max(1, count // 16))]
-                channels = 3 if any(pixels is not None and len(pixels) == 3 for pixels in few) else None
             stored = _write(file, pool, attempt, count, size, channels, title)
             if stored is None:  # a colour image among gray ones: again, all of them with three channels
                 stored = _write(file, pool, attempt, count, size, 3, title)
@@ -169,7 +249,7 @@ def store(
 def _write(file, pool, attempt, count: int, size: int, channels: int | None, title: str) -> Stored | None:
     """One pass over the images; None when one turns out to have colours and ``channels`` was not known."""
     rows, skipped, copies = [], [], defaultdict(list)
-    digest, crc32 = hashlib.blake2b(), 0
+    digest = hashlib.blake2b()
 
     def header(length: int) -> None:
         file.seek(0)
@@ -177,7 +257,6 @@ def _write(file, pool, attempt, count: int, size: int, channels: int | None, tit
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
     header(count)
-    begin = file.tell()
     file.truncate()
     # In chunks, so that never more than one chunk of decoded images waits in memory.
     chunks = (range(start, min(start + 64, count)) for start in range(0, count, 64))
@@ -191,29 +270,9 @@ def _write(file, pool, attempt, count: int, size: int, channels: int | None, tit
         data = pixels.tobytes()
         file.write(data)
         digest.update(data)
-        crc32 = zlib.crc32(data, crc32)
         rows.append(i)
         copies[of_file].append(i)
     header(len(rows))  # NumPy leaves room in a header for the first axis to change
-    assert file.tell() == begin
     shape = (len(rows), channels or 1, size, size)
     groups = [group for group in copies.values() if len(group) > 1]
-    return Stored(shape, rows, skipped, groups, digest.hexdigest(), crc32)
-
-
-def stored(path: Path, shape: Sequence[int], crc32: int) -> np.ndarray:
-    """The array that ``store`` wrote, mapped into memory. Raises ValueError or OSError if it has changed since.
-
-    Mapped "copy on write": nobody changes the file by accident, and torch gets an array that it may write to.
-    """
-    pixels = np.load(path, mmap_mode="c", allow_pickle=False)
-    if pixels.dtype != np.uint8 or pixels.shape != tuple(shape):
-        raise ValueError(f"{pixels.dtype} {pixels.shape} instead of uint8 {tuple(shape)}")
-    check = 0
-    with open(path, "rb") as file:  # read, not mapped: pages that were only checked don't count as ours
-        file.seek(pixels.offset)
-        while block := file.read(1 << 20):
-            check = zlib.crc32(block, check)
-    if check != crc32:
-        raise ValueError("wrong checksum")
-    return pixels
+    return Stored(shape, rows, skipped, groups, digest.hexdigest())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,27 +76,35 @@ def bars(
     label: str = "test accuracy, %",
     colours: Sequence[str] = ("blue",),
     lowest: float = 0.0,
+    axis: Any = None,
 ) -> Figure:
     """Lying bars, the first on top, each with its value in per cent and, where given, its spread.
 
     Args:
         values, spreads: fractions (0.9 is drawn as 90 %); a spread of 0 draws none.
         colours: names of ``COLOURS``, one a bar (repeated when there are fewer).
-        lowest: where the axis begins, in per cent.
+        lowest: where the axis begins, in per cent; if not at 0, there are points instead of bars.
+        axis: draw into this one instead of a figure of its own.
     """
-    figure, axis = plt.subplots(figsize=(8, 0.8 + 0.38 * len(names)), layout="constrained")
+    if axis is None:
+        _, axis = plt.subplots(figsize=(8, 0.8 + 0.38 * len(names)), layout="constrained")
     spreads = spreads or [0.0] * len(names)
     for i, (value, spread) in enumerate(zip(values, spreads, strict=True)):
-        axis.barh(i, 100 * value, color=COLOURS[colours[i % len(colours)]])
+        colour = COLOURS[colours[i % len(colours)]]
+        if lowest:  # the length of a bar that begins there would mislead
+            axis.hlines(i, lowest, 100 * value, colors="grey", linestyles="dotted")
+            axis.plot(100 * value, i, "o", color=colour, markersize=10)
+        else:
+            axis.barh(i, 100 * value, color=colour)
         axis.errorbar(100 * value, i, xerr=100 * spread or None, color="black", capsize=3)
         text = f" {100 * value:.1f}" + (f" ± {100 * spread:.1f}" if spread else "")
-        axis.text(100 * (value + spread), i, text, va="center", fontsize=9)
+        end = 100 * value + max(100 * spread, (100 - lowest) / 80 if lowest else 0)
+        axis.text(end, i, text, va="center", fontsize=9)
     axis.set_yticks(range(len(names)), names)
-    axis.invert_yaxis()
-    axis.set(title=title, xlabel=label, xlim=(lowest, lowest + 1.15 * (100 - lowest)))
+    axis.set(title=title, xlabel=label, xlim=(lowest, lowest + 1.15 * (100 - lowest)), ylim=(len(names) - 0.4, -0.6))
     axis.set_xticks([tick for tick in axis.get_xticks() if tick <= 100])
-    plt.close(figure)
-    return figure
+    plt.close(axis.figure)
+    return axis.figure
 
 
 def curves(
@@ -146,7 +155,8 @@ def confusion(matrix: Any, classes: Sequence[str], *, title: str = "") -> Figure
             axis.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0)
     axis.set_yticks(range(len(classes)), classes)
-    axis.set(title=title, xlabel="predicted class", ylabel="true class")
+    axis.set(xlabel="predicted class", ylabel="true class")
+    figure.suptitle(textwrap.fill(title, int(11 * figure.get_figwidth())))  # above the colour bar, not through it
     figure.colorbar(shown, ax=axis, label="% of the true class", shrink=0.8)
     plt.close(figure)
     return figure

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
-from sklearn.datasets import load_digits
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from helpers import plots
@@ -76,20 +76,17 @@ def kept_promise(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, r
     """(fall of the loss) / (rate · |gradient|²) after one step against the gradient, for each rate; (rates,).
 
     1: the loss fell as its slope promised; below 0: it rose. In the manner of Santurkar et al. 2018, figure 4a. The
-    model's weights are as before when it returns.
+    model's weights stay as they are.
     """
-    weights = list(model.parameters())
+    weights = dict(model.named_parameters())
     loss = F.cross_entropy(model(images), labels)
-    slopes = torch.autograd.grad(loss, weights)
+    slopes = torch.autograd.grad(loss, list(weights.values()))
     promise, kept = sum((slope**2).sum() for slope in slopes), []
-    start = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
         for rate in rates:
-            for weight, old, slope in zip(weights, start, slopes, strict=True):
-                weight.copy_(old - rate * slope)
-            kept.append((loss - F.cross_entropy(model(images), labels)) / (rate * promise))
-        for weight, old in zip(weights, start, strict=True):
-            weight.copy_(old)
+            moved = {name: w - rate * slope for (name, w), slope in zip(weights.items(), slopes, strict=True)}
+            after = F.cross_entropy(functional_call(model, moved, images), labels)
+            kept.append((loss - after) / (rate * promise))
     return torch.stack(kept).cpu()
 
 
@@ -100,8 +97,10 @@ def through_8x8(image_set: ImageSet) -> ImageSet:
 
 
 def other_writers(like: ImageSet) -> ImageSet:
-    """scikit-learn's 1,797 digits (8x8 pixels, 43 writers; Alpaydin & Kaynak 1998) as MNIST has its own: 20x20 pixels
+    """scikit-learn's 1,797 digits (8x8 pixels, 13 writers; Alpaydin & Kaynak 1998) as MNIST has its own: 20x20 pixels
     in the middle of 28x28. ``like``: a set of digits, whose classes it gets."""
+    from sklearn.datasets import load_digits  # here: it takes seconds to import
+
     digits = load_digits()
     images = _enlarged(torch.tensor(digits.images)[:, None].float() * 255 / 16)
     labels, files = torch.tensor(digits.target), ("",) * len(images)
@@ -149,22 +148,6 @@ def valleys(paths: dict[str, tuple], *, title: str = "") -> Figure:
         axis.plot(*best.tolist(), "*", color=plots.COLOURS["blue"], markersize=13, linestyle="none", label="minimum")
         axis.set(title=name, xlabel="weight w", ylabel="bias b", aspect="equal")
         axis.legend(loc="upper right", fontsize=9)
-    figure.suptitle(title, fontsize=12)
-    plt.close(figure)
-    return figure
-
-
-def changes(rows: dict[str, Sequence[torch.Tensor]], titles: dict[str, Sequence[str]], *, title: str = "") -> Figure:
-    """A row of (1, H, W) pictures in 0-255 for each name, with a title a picture."""
-    columns = max(map(len, rows.values()))
-    size = (1.5 + 1.15 * columns, 0.6 + 1.4 * len(rows))
-    figure, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
-    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
-        for axis, picture, text in zip(line, pictures, titles[name], strict=True):
-            axis.imshow(picture[0].cpu().numpy(), cmap="gray", vmin=0, vmax=255)
-            axis.set(xticks=[], yticks=[])
-            axis.set_title(text, fontsize=9)
     figure.suptitle(title, fontsize=12)
     plt.close(figure)
     return figure

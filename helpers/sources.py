@@ -118,7 +118,7 @@ def scenes() -> Listing:
         listing = folders.from_folder(path) if path.is_dir() else folders.from_zip(path)
     except ValueError as error:
         raise _not_here("15-scene", f"{error} Delete {path} and try again.") from error
-    if path.is_file() and not download.matches(path, md5=SCENES_MD5):
+    if path.is_file() and not download.matches(path, SCENES_MD5):
         listing.notes.append(f"{path.name} has not the checksum of the published file; it is used as it is.")
     if (len(listing.files), len(listing.classes)) != (4485, 15):
         listing.notes.append(f"{len(listing.files)} images in {len(listing.classes)} classes are here, not 4485 in 15.")

@@ -2,7 +2,7 @@
 
 The images are one uint8 tensor. It is put on the device when it fits, and each batch is cut out of it, augmented and
 normalised there, all images of a batch at once: no worker processes, no copies, and on a GPU nothing in the loop waits
-for the device.
+for the device. Under torchrun several processes share each batch (``helpers.parallel``).
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from helpers import machine
+from helpers import machine, parallel
 from helpers.backbones import evaluating
 from helpers.datasets import ImageSet
 
@@ -128,7 +127,8 @@ def fit(
     _check(model, train, validation, epochs, batch, soft)
     machine.seed_everything(seed)
     with machine.Room(f"{len(train)} images of {side} x {side} pixels", "choose a smaller size=..., or fewer images"):
-        images, labels = _resident(train, size, device), (train.soft if soft else train.labels).to(device)
+        images, labels = _resident(_resized(train, size).images, device), (train.soft if soft else train.labels)
+        labels = labels.to(device)
     small = None if validation is None else _resized(validation, size)
     batches = _batches_an_epoch(len(train), batch)
     stepper = _Stepper(model, groups, optimiser, rate, weight_decay, schedule, epochs * batches, precision, device)
@@ -142,7 +142,7 @@ def fit(
         if Path(checkpoint).exists():
             best_state = _resume(Path(checkpoint), settings, model, stepper, history)
 
-    quiet = {} if progress else {"disable": True}  # else as TQDM_DISABLE says
+    quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
     bar = tqdm(total=epochs * batches, desc="training", leave=False, unit="batch", **quiet)
     bar.update(len(history.epochs) * batches)
     try:
@@ -152,22 +152,23 @@ def fit(
             machine.seed_everything(seed * 1000 + epoch)
             generator = torch.Generator(device).manual_seed(seed * 1000 + epoch)
             order = torch.randperm(len(train), generator=generator, device=device)
+            places = order.to(images.device)
             model.train()
             loss_sum = torch.zeros((), device=device)
             correct = torch.zeros((), device=device)
             for i in range(batches):
-                chosen = order[i * batch : (i + 1) * batch]
+                here = slice(i * batch, (i + 1) * batch)
                 with room:
-                    pixels, target = images[chosen].float(), labels[chosen]
-                    pixels = pixels.contiguous(memory_format=torch.channels_last)
-                    if augment is not None:
+                    pixels, target = images[places[here]].to(device, non_blocking=True).float(), labels[order[here]]
+                    if augment is not None:  # of all images, by all processes: the same random numbers as one alone
                         pixels = augment(pixels, generator)
-                    loss, logits = stepper.step(pixels, target, label_smoothing)
-                loss_sum += loss.detach() * len(chosen)  # stays on the device: no waiting
-                hard = target.argmax(1) if soft else target
-                correct += (logits.detach().argmax(1) == hard).sum()
+                    pixels = pixels.contiguous(memory_format=torch.channels_last)
+                    loss, right = stepper.step(pixels, target, label_smoothing)
+                loss_sum += loss * len(target)  # stays on the device: no waiting
+                correct += right
                 bar.update()
             seen = min(len(train), batches * batch)
+            loss_sum, correct = parallel.total(loss_sum), parallel.total(correct)
             row = {"epoch": epoch + 1, "train_loss": loss_sum.item() / seen, "train_accuracy": correct.item() / seen}
             row |= {"rate": stepper.last_rate, "seconds": time.perf_counter() - start}
             if not math.isfinite(row["train_loss"]):
@@ -187,7 +188,8 @@ def fit(
             elif history.best < 0 or _score(row) > _score(history.epochs[history.best]):
                 history.best = epoch
                 best_state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-            if checkpoint is not None and not _save(Path(checkpoint), settings, model, stepper, history, best_state):
+            kept = (model, stepper, history, best_state)
+            if checkpoint is not None and parallel.first() and not _save(Path(checkpoint), settings, *kept):
                 checkpoint = None
             if on_epoch is not None:
                 on_epoch(model, history)
@@ -223,16 +225,18 @@ def evaluate(
     found = []
     side = image_set.images.shape[-1]
     room = machine.Room(f"{batch} images of {side} x {side} pixels", f"try evaluate(..., batch={max(1, batch // 2)})")
+    mine = parallel.share(len(image_set))
     with evaluating(model), room:
-        for start in range(0, len(image_set), batch):
-            pixels = image_set.images[start : start + batch].to(device, non_blocking=True).float()
+        for start in range(mine.start, max(mine.stop, mine.start + 1), batch):  # a share may be empty
+            pixels = image_set.images[start : min(start + batch, mine.stop)].to(device, non_blocking=True).float()
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             with _autocast("auto", device):
                 probabilities = model(pixels).float().softmax(1)
                 if flip:
                     probabilities = (probabilities + model(pixels.flip(-1)).float().softmax(1)) / 2
             found.append(probabilities)
-    return metrics(torch.cat(found).cpu(), image_set.labels, image_set.soft)
+    probabilities = parallel.gather(torch.cat(found), len(image_set))
+    return metrics(probabilities.cpu(), image_set.labels, image_set.soft)
 
 
 def metrics(probabilities: torch.Tensor, labels: torch.Tensor, soft: torch.Tensor | None = None) -> Metrics:
@@ -245,6 +249,8 @@ def metrics(probabilities: torch.Tensor, labels: torch.Tensor, soft: torch.Tenso
     sure = soft.max(1).values.double() if soft is not None else torch.ones_like(correct)
     auc = None
     if classes == 2 and bool(present.all()):
+        from sklearn.metrics import roc_auc_score  # here: it takes seconds to import
+
         auc = float(roc_auc_score(labels.numpy(), probabilities[:, 1].numpy()))
     return Metrics(
         loss=float(F.nll_loss(probabilities.clamp_min(1e-12).log(), labels)),
@@ -267,6 +273,7 @@ class _Stepper:
         if not any(len(group["params"]) for group in parameters):
             raise ValueError("Every weight of the model is frozen: there is nothing to learn.")
         self.model, self.device, self.precision = model, device, precision
+        self.pieces = 1  # that a batch is cut into where it doesn't fit into the GPU's memory
         fused = device.type == "cuda"  # all weights in one kernel
         if optimiser == "adamw":
             self.optimiser = torch.optim.AdamW(parameters, lr=rate, fused=fused)
@@ -287,17 +294,37 @@ class _Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=_half(precision, device) == torch.float16)
         self.last_rate = highest[-1]
 
-    def step(self, pixels: torch.Tensor, target: torch.Tensor, label_smoothing: float):
-        with _autocast(self.precision, self.device):
-            logits = self.model(pixels)
-            loss = F.cross_entropy(logits.float(), target, label_smoothing=label_smoothing)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+    def step(self, pixels: torch.Tensor, target: torch.Tensor, smoothing: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """This process's part of the mean loss of a batch, and of its number of right answers."""
+        while True:
+            try:
+                self.optimiser.zero_grad(set_to_none=True)
+                loss, right = self._gradients(pixels, target, smoothing)
+                break
+            except torch.OutOfMemoryError:
+                if len(pixels) < 4 * self.pieces or parallel.count() > 1:  # other processes would wait for this one
+                    raise
+            self.pieces *= 2
+            print(f"A batch of {len(pixels)} doesn't fit into memory: it is computed in {self.pieces} pieces.")
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.last_rate = self.groups[-1]["lr"]
         self.schedule.step()
-        return loss, logits
+        return loss, right
+
+    def _gradients(self, pixels: torch.Tensor, target: torch.Tensor, smoothing: float):
+        mine = parallel.share(len(pixels))
+        loss_sum, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        pieces = min(self.pieces, max(1, len(pixels) // 2))  # two images in each, for BatchNorm
+        for part, truth in zip(pixels[mine].tensor_split(pieces), target[mine].tensor_split(pieces), strict=True):
+            with _autocast(self.precision, self.device), parallel.whole_batch():
+                scores = self.model(part)
+                loss = F.cross_entropy(scores.float(), truth, label_smoothing=smoothing, reduction="sum") / len(pixels)
+            self.scaler.scale(loss).backward()
+            loss_sum += loss.detach()
+            right += (scores.detach().argmax(1) == (truth.argmax(1) if truth.dim() == 2 else truth)).sum()
+        parallel.add_gradients(self.model)
+        return loss_sum, right
 
     def state(self) -> dict:
         parts = {"optimiser": self.optimiser, "schedule": self.schedule, "scaler": self.scaler}
@@ -385,9 +412,17 @@ def _resized(image_set: ImageSet, size: int | None) -> ImageSet:
     return dataclasses.replace(image_set, images=torch.cat(parts), digest=None)
 
 
-def _resident(image_set: ImageSet, size: int | None, device: torch.device) -> torch.Tensor:
-    """The images on the device."""
-    return _resized(image_set, size).images.to(device)
+def _resident(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The images on the device; where they would take more than half of its free memory, they stay where they are."""
+    if images.nbytes <= 0.5 * _free(device):
+        return images.to(device)
+    print(f"{len(images)} images ({images.nbytes / 1e9:.1f} GB) are too many for the GPU: it gets them batch by batch.")
+    return images
+
+
+def _free(device: torch.device) -> float:
+    """Bytes. On a CPU the images are there already; MPS shares its memory."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
 
 
 def _score(row: dict) -> tuple[float, float]:
@@ -413,10 +448,6 @@ def _save(path: Path, settings: str, model: nn.Module, stepper: _Stepper, histor
     return True
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
-
-
 def _resume(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History) -> dict | None:
     try:
         with zipfile.ZipFile(path) as archive:  # torch doesn't look at the checksums in its files
@@ -428,7 +459,7 @@ def _resume(path: Path, settings: str, model: nn.Module, stepper: _Stepper, hist
         model.load_state_dict(state["model"])
         stepper.load(state)
     except Exception as error:  # damaged, or of another model: nothing of it is used
-        print(f"The checkpoint {path.name} is not used ({_first_line(error)}): training starts anew.")
+        print(f"The checkpoint {path.name} is not used ({machine.reason(error)}): training starts anew.")
         return None
     history.epochs, history.best = state["epochs"], state["best"]
     return state["best_state"]

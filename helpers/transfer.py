@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from helpers import backbones, codes, datasets, linear, machine, training
+from helpers import backbones, codes, datasets, linear, machine, parallel, training, weights
 from helpers.augmentation import ColourJitter, Compose, RandomAffine
 from helpers.datasets import ImageSet
 
@@ -131,7 +131,7 @@ def run(
     pretrained = method != "scratch"
     what = (method, backbone, pretrained, per_class, seed, settings, train.fingerprint, test.fingerprint)
     file = result_file(what)
-    if cache and (text := read(file)) is not None:
+    if cache and (text := parallel.from_first(lambda: read(file))) is not None:
         return Result(**json.loads(text))
 
     machine.seed_everything(seed)
@@ -162,7 +162,7 @@ def run(
         settings=dataclasses.asdict(settings),
         versions=versions(),
     )
-    if cache:
+    if cache and parallel.first():
         write(file, json.dumps(dataclasses.asdict(result)))
     return result
 
@@ -300,6 +300,7 @@ def versions() -> dict[str, str]:
     return {
         "device": here.type,
         "chip": chip,
+        "processes": str(parallel.count()),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "timm": timm.__version__,
@@ -313,7 +314,7 @@ def result_file(what: tuple, *code: str) -> Path:
     what: the experiment, its method first. code: more files of code that it hangs on.
     """
     digest = hashlib.blake2b(repr((what, versions())).encode(), digest_size=12)
-    for module in (backbones, codes, linear, training, sys.modules[RandomAffine.__module__]):
+    for module in (backbones, weights, codes, linear, parallel, training, sys.modules[RandomAffine.__module__]):
         digest.update(Path(module.__file__).read_bytes())
     for file in (__file__, *code):
         digest.update(Path(file).read_bytes())
@@ -360,32 +361,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="append one JSON object a run to this file")
     args = parser.parse_args(arguments)
     try:
-        size = SETTINGS[args.budget or machine.budget()].size
-        image_set = datasets.load(args.data, size=size)
-        results = []
-        for method in args.methods.split(","):
-            for seed in range(args.seeds):
-                results.append(
-                    run(
-                        method.strip(),
-                        image_set,
-                        backbone=args.backbone,
-                        per_class=args.per_class,
-                        seed=seed,
-                        budget=args.budget,
-                    )
-                )
-                if args.json:
-                    args.json.parent.mkdir(parents=True, exist_ok=True)
-                    with args.json.open("a") as out:
-                        out.write(json.dumps(dataclasses.asdict(results[-1])) + "\n")
-                auc = "" if results[-1].auc is None else f", AUC {results[-1].auc:.1%}"
-                said = f"{results[-1].accuracy:.1%}{auc} in {results[-1].seconds:.0f} s"
-                print(f"{method} seed {seed}: {said}", flush=True)
+        with parallel.processes():
+            results = _run_all(args)
     except (ValueError, RuntimeError, OSError) as error:  # these speak to the user
         sys.exit(str(error))
-    for line in summary(results):
-        print(line)
+    if int(os.environ.get("RANK", "0")) == 0:
+        for line in summary(results):
+            print(line)
+
+
+def _run_all(args: argparse.Namespace) -> list[Result]:
+    size, results = SETTINGS[args.budget or machine.budget()].size, []
+    if parallel.count() > 1:  # one process downloads and unpacks, the others wait
+        parallel.from_first(lambda: len(datasets.load(args.data, size=size)))
+    image_set = datasets.load(args.data, size=size)
+    options = {"backbone": args.backbone, "per_class": args.per_class, "budget": args.budget}
+    for method in args.methods.split(","):
+        for seed in range(args.seeds):
+            results.append(run(method.strip(), image_set, seed=seed, progress=parallel.first(), **options))
+            if not parallel.first():
+                continue
+            if args.json:
+                args.json.parent.mkdir(parents=True, exist_ok=True)
+                with args.json.open("a") as out:
+                    out.write(json.dumps(dataclasses.asdict(results[-1])) + "\n")
+            auc = "" if results[-1].auc is None else f", AUC {results[-1].auc:.1%}"
+            said = f"{results[-1].accuracy:.1%}{auc} in {results[-1].seconds:.0f} s"
+            print(f"{method} seed {seed}: {said}", flush=True)
+    return results
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
@@ -43,17 +43,12 @@ def starting_network(train: ImageSet, *, head_first: bool, seed: int) -> Backbon
     return network
 
 
-@dataclass(frozen=True)
-class Damage:
-    """What became of a network, on test images (fractions, and a cosine).
+class Damage(NamedTuple):
+    """What became of a network, on test images."""
 
-    ``accuracy`` is the network's own; ``cosine`` compares each image's code with ImageNet's (1: unmoved);
-    ``fresh_head`` is the accuracy of a new linear classifier on the codes: what the body is still worth.
-    """
-
-    accuracy: float
-    cosine: float
-    fresh_head: float
+    accuracy: float  # the network's own
+    cosine: float  # between each image's code and its code of ImageNet's network; 1: unmoved
+    fresh_head: float  # the accuracy of a new linear classifier on the codes: what the body is still worth
 
 
 def damage(network: Backbone, train: ImageSet, test: ImageSet) -> Damage:
@@ -98,27 +93,21 @@ def mean_spread(values: Sequence[float]) -> tuple[float, float]:
 def by_number(results: dict[str, list[transfer.Result]], guessing: dict[str, float], *, title: str) -> Figure:
     """Test accuracy over the number of images a class, with spread: a panel for each set, a line for each method."""
     looks = {"extract": ("blue", "o"), "fine_tune": ("vermilion", "s"), "scratch": ("green", "^")}
-    figure, axes = plt.subplots(
-        1, len(results), figsize=(4.6 * len(results), 3.8), sharey=True, layout="constrained", squeeze=False
-    )
+    size = (4.6 * len(results), 3.8)
+    figure, axes = plt.subplots(1, len(results), figsize=size, sharey=True, layout="constrained", squeeze=False)
     for axis, (name, runs) in zip(axes[0], results.items(), strict=True):
         lines = transfer.summary(runs)
         for method, (colour, marker) in looks.items():
             points = [(x.per_class, 100 * x.mean, 100 * x.spread) for x in lines if x.method == method]
-            axis.errorbar(
-                *zip(*points, strict=True),
-                color=plots.COLOURS[colour],
-                marker=marker,
-                capsize=3,
-                label=method.replace("_", "-"),
-            )
+            style = {"color": plots.COLOURS[colour], "marker": marker, "label": method.replace("_", "-")}
+            axis.errorbar(*zip(*points, strict=True), capsize=3, **style)
         axis.axhline(100 * guessing[name], color="gray", linestyle=":", label="guessing")
         numbers = sorted({x.per_class for x in lines})
         axis.set(xscale="log", xlabel="training images a class", title=name, ylim=(0, 100))
         axis.set_xticks(numbers, numbers)
         axis.minorticks_off()
     axes[0, 0].set_ylabel("test accuracy, %")
-    axes[0, -1].legend(loc="lower right")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.suptitle(title)
     plt.close(figure)
     return figure
@@ -127,22 +116,14 @@ def by_number(results: dict[str, list[transfer.Result]], guessing: dict[str, flo
 def decision_table(measured: dict[tuple[str, str], dict[str, list[float]]], *, title: str) -> Figure:
     """The decision table as bars: {(row, column): {method: accuracies}}; the best mean of each cell is coloured."""
     rows, columns = (list(dict.fromkeys(key[i] for key in measured)) for i in (0, 1))
-    figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(4.8 * len(columns), 2.2 * len(rows)), layout="constrained", squeeze=False
-    )
+    size = (4.8 * len(columns), 2.2 * len(rows))
+    figure, axes = plt.subplots(len(rows), len(columns), figsize=size, layout="constrained", squeeze=False)
     for (row, column), found in measured.items():
+        means, spreads = zip(*map(mean_spread, found.values()), strict=True)
+        colours = ["vermilion" if mean == max(means) else "sky" for mean in means]
         axis = axes[rows.index(row), columns.index(column)]
-        means, spreads = zip(*[mean_spread(values) for values in found.values()], strict=True)
-        colours = [plots.COLOURS["vermilion" if mean == max(means) else "sky"] for mean in means]
-        places = range(len(found))
-        axis.barh(places, [100 * m for m in means], xerr=[100 * s for s in spreads], color=colours, capsize=3)
-        for place, mean in zip(places, means, strict=True):
-            axis.text(2, place, f"{100 * mean:.1f}", va="center", fontsize=9)
-        axis.set(title=f"{row}, {column}", yticks=places, yticklabels=list(found), xlim=(0, 100))
-        axis.title.set_fontsize(9)
-        axis.invert_yaxis()
-    for axis in axes[-1]:
-        axis.set_xlabel("test accuracy, %")
+        plots.bars(list(found), means, spreads, title=f"{row}, {column}", colours=colours, axis=axis)
+        axis.title.set_fontsize(10)
     figure.suptitle(title)
     plt.close(figure)
     return figure

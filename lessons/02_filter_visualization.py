@@ -50,7 +50,7 @@ from torch.nn import functional as F
 from torchvision.models import get_model, get_model_weights
 from torchvision.transforms.functional import pil_to_tensor
 
-from helpers import arithmetic, backbones, codes, datasets, linear, plots, training, visualise
+from helpers import arithmetic, backbones, codes, datasets, explorers, linear, plots, training, visualise
 from helpers.checks import Check
 
 full = machine.budget() == "full"
@@ -103,11 +103,12 @@ first_weights = {kind: nets[0][2].weight.detach() for kind, nets in networks.ite
 
 # %% tags=["item-16"]
 templates = first_weights["linear"].view(-1, 28, 28)
-plots.images(templates, digits.classes, title="A linear classifier learns one template a class", columns=5, size=1.2)
+title, largest = "A linear classifier learns one template a class", float(templates.abs().max())
+plots.images(templates, digits.classes, title=title, columns=5, size=1.2, limits=(-largest, largest))
 
 # %% [markdown]
-# White is a positive weight: ink here speaks *for* the class. Black speaks against it. The 0 is a ring, and its middle
-# must be empty. Each class has only this one template, for all ways to write the digit.
+# White is a positive weight: ink here speaks *for* the class. Black speaks against it, grey is 0. The 0 is a ring, and
+# its middle must be empty. Each class has only this one template, for all ways to write the digit.
 #
 # *Is a template just the mean image of its class?* Nearly: it is more like its own class's mean than like any other's.
 # But it stresses what tells the class from the others.
@@ -162,8 +163,9 @@ plt.show()
 # ## 2. First-layer filters of trained networks
 #
 # The filters of later layers have 16 or 500 channels and can't be shown as pictures. Those of the **first** layer can:
-# they have three channels, red, green and blue. Famous ones are AlexNet's (64 filters of 3×11×11) and those of
-# ResNet-18, ResNet-101 and DenseNet-121 (64 of 3×7×7). Which of them are on your machine?
+# they have three channels, red, green and blue. Famous ones are AlexNet's (96 filters of 3×11×11 in the
+# paper, 64 in torchvision's variant) and those of ResNet-18, ResNet-101 and DenseNet-121 (64 of 3×7×7). Which of them
+# are on your machine?
 
 # %% tags=["item-17"]
 wanted = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
@@ -192,7 +194,8 @@ assert shapes["alexnet"] == (64, 3, 11, 11) and all(shapes[n] == (64, 3, 7, 7) f
 
 
 # %% [markdown]
-# Now the filters, all on one scale: a weight is a square of the same size in every network. Mid-grey is zero.
+# Now the filters. A weight is a square of the same size in every network, and mid-grey is zero. Each filter is stretched
+# to full contrast, so strengths can't be compared between filters.
 
 
 # %% tags=["item-17"]
@@ -215,7 +218,7 @@ def show_filters(banks, title):
 
 
 # %% tags=["item-17"]
-show_filters(stems, "3×3 filters show colours and steep edges, and little more")
+show_filters(stems, "First layers: 3×3 filters show colours and steep edges, and little more")
 
 # %% [markdown]
 # A grey filter has the same weights for all three colours: it sees light and dark. A coloured one compares colours. A
@@ -285,8 +288,8 @@ assert kinds_of["efficientnet_lite0"]["dead"] == 4, "four filters of Lite0 learn
 kinds_of
 
 # %% [markdown]
-# Each network looks for both. And a few filters are dead: weight decay pulls a filter to zero when the loss has no use
-# for it.
+# Each network looks for both. And a few filters are dead: **weight decay** (each step also makes every weight a little
+# smaller) pulls a filter to zero when the loss has no use for it.
 #
 # *What can't a 3×3 filter do?* It can't be **sure of a direction**. Move a grating (light and dark stripes) through all
 # directions. Over how many of the 180 degrees does the filter answer at least half as strongly as at its best? For a
@@ -333,8 +336,9 @@ patches.shape
 
 # %% [markdown]
 # Neighbouring pixels are nearly equal, so all filters would find the same: "is it light or dark?" **Whitening** takes
-# this away: it makes the 64 strongest principal components uncorrelated, with equal variance. ICA then looks for the
-# rotation that makes them independent, too.
+# this away: it keeps the 64 strongest principal components (the directions in which patches differ most; they are
+# uncorrelated) and gives them equal variance. Independent component analysis (**ICA**) then looks for the rotation that
+# makes them independent, too.
 
 
 # %% tags=["item-17"]
@@ -359,8 +363,9 @@ show_filters(banks, "11×11 filters: edges and stripes of all directions, and op
 
 # %% [markdown]
 # Most are grey edges and stripes, each at its own place, direction and width. Some are coloured: orange against blue,
-# green against purple. AlexNet's and ResNet's first layers look the same, though they were learned from labels. So did
-# the cells that Hubel and Wiesel found in the cat's visual cortex. Such features are **generic**: they belong to
+# green against purple. AlexNet's and ResNet's first layers look much the same, though they were learned from labels.
+# The cells that Hubel and Wiesel (1962) found in the cat's visual cortex also answer to edges and bars, each at its own
+# place and direction. Such features are **generic**: they belong to
 # natural images and not to a task.
 #
 # *Is this in the numbers, too?*
@@ -369,7 +374,8 @@ show_filters(banks, "11×11 filters: edges and stripes of all directions, and op
 counts = {seed: (int((shares(w) < 0.1).sum()), int((shares(w) > 0.5).sum())) for seed, w in learned.items()}
 directions = {seed: direction_width(w[shares(w) < 0.5]).median().item() for seed, w in learned.items()}
 assert all(grey > 2 * coloured > 4 for grey, coloured in counts.values()), f"mostly grey edges: {counts}"
-assert max(directions.values()) < 45 < 90 < min(widths.values()), f"large filters know a direction: {directions}"
+small = [widths[name] for name, filters in stems.items() if filters.shape[-1] == 3]
+assert max(directions.values()) < 45 < 90 < min(small), f"large filters know a direction: {directions}"
 counts, directions, widths
 
 # %% [markdown]
@@ -430,7 +436,8 @@ assert all(np.diff(list(silent.values()), axis=0).mean(1) > 0.03), "each layer i
 # We measure the distance of a changed photograph from itself, divided by its mean distance from the 13 other
 # photographs. 0: the change is ignored. 1: the picture could as well be another one.
 #
-# *Predict the curves from the pixels to the last codes, for: moved by 8 pixels, mirrored, darker, blurred.*
+# *Predict the curves from the pixels to the last codes (the mean of each of the last 1,280 maps; lesson 5), for: moved
+# by 8 pixels, mirrored, darker, blurred.*
 
 # %% tags=["item-20"]
 wide = datasets.load("photographs", size=256, channels=3).images.float()
@@ -480,9 +487,9 @@ plt.show()
 
 # %% [markdown]
 # Two surprises. First, **edges make it worse**: in the stem and in block 2 a moved picture is farther from itself than in
-# pixels, for an edge that moves by a few pixels meets no edge at its old place. Only the pooled, late layers ignore the
-# shift. Second, the network did *not* become invariant to a blur. Training pictures were cropped and mirrored, but not
-# blurred: what is ignored was learned, too.
+# pixels, for an edge that moves by a few pixels meets no edge at its old place. Only the late layers, and above all the
+# mean over all places, ignore the shift. Second, the network did *not* become invariant to a blur. Training pictures
+# were cropped and mirrored, but not blurred: what is ignored was learned, too.
 #
 # ## 5. Which patches excite a unit?
 #
@@ -604,7 +611,8 @@ for name in list(LAYERS)[:4]:
         with torch.inference_mode():
             value = visualise.layer_maps(lite0, alone, [name])[name][0, 17, patch.row, patch.column]
         differences.append(abs(value.item() - patch.value))
-assert max(differences) < (0.05 if full else 1e-4), f"a patch alone excites its unit just as much: {differences}"
+near = 1e-4 if machine.device().type == "cpu" else 0.05  # a GPU rounds more
+assert max(differences) < near, f"a patch alone excites its unit just as much: {differences}"
 max(differences)
 
 
@@ -680,8 +688,8 @@ f"{in_ring:.0%} of the strongest places, {expected:.0%} of the units"
 
 # %% [markdown]
 # ### Colour
-# 15-Scene and the solar cells are grey. *Can they tell that a unit likes a colour?* Take the fourteen photographs, once as
-# they are and once without colour. Which units of block 2 lose more than half of their strongest answers?
+# 15-Scene and the solar cells are grey. *Can they tell that a unit likes a colour?* Take the fourteen photographs, once
+# as they are and once without colour. Which units of block 2 lose more than half of their strongest answers?
 
 # %% tags=["item-18"]
 colourful = datasets.load("photographs", channels=3)
@@ -707,6 +715,23 @@ title = (
 plots.images(shown, titles, title=title, columns=8, size=0.85, limits=(0, 255))
 
 # %% [markdown]
+# ### Look for yourself
+# The browser has sixteen channels of each stage: a channel's map of a photograph, what the unit under the pointer sees,
+# and the nine patches. It also has a second Lite0, with **random weights**. *Predict first: will the nine patches of an
+# untrained channel have something in common, in block 2 and in block 4?* Then choose "Lite0, untrained". (Its patches
+# come from a fifth of the images, to be quick.)
+
+# %% tags=["item-18", "item-20"]
+torch.manual_seed(0)
+untrained = backbones.load("efficientnet_lite0", pretrained=False).to(machine.device())
+two = {"Lite0": (fast, units), "Lite0, untrained": (untrained, visualise.strongest(untrained, some, list(LAYERS)))}
+seen = {name: photographs[name][0] for name in ("cat", "china")}
+explorers.filters(two, seen, LAYERS, also=(17, 32, 44, 47, 54, 134, 199, 300, 381), start=2)
+
+# %% [markdown]
+# In block 2 they have: any small filter prefers some edge, learned or not. In block 4 they hardly have: channel after
+# channel, the images with the most contrast win. A motif has to be learned.
+#
 # ### Exercise 4 · what do nine patches prove? (2 points, marked by hand)
 # In 15-Scene, most of the nine patches of channel 381 of block 4 show water; the others are glass walls of towers. A
 # classmate says: "A water detector! A picture without water leaves it silent." In three to five sentences: what speaks
@@ -755,9 +780,6 @@ check = Check(class_map, points=2)
 two_maps, two_weights = torch.tensor([[[1.0, 2]], [[3, 0]]]), torch.tensor([[1.0, 1], [2, -1]])
 slips = [
     ([[4.0, 2.0]], "that is class 0: use the label."),
-    ([[0.5, 2.0]], "that is half of the right map: sum, no mean."),
-]
-slips += [
     ([[-0.5, 2.0]], "sum over the channels, don't average."),
     ([[0.0, 4.0]], "no ReLU: places may speak against."),
 ]
@@ -807,8 +829,8 @@ plt.show()
 
 # %% [markdown]
 # Nice maps can deceive. *Is the bright place really what the network uses?* A test that could fail: cover 96×96 pixels
-# where the map of the winning class is highest, and, for comparison, where it is lowest. How much does the log-probability
-# of the class fall? (14 photographs)
+# where the map of the winning class is highest, and, for comparison, where it is lowest. How much does the
+# log-probability of the class fall? (14 photographs)
 
 
 # %% tags=["item-20"]
@@ -863,7 +885,7 @@ def gram(maps):
 check = Check(gram, points=2)
 two_maps = torch.tensor([[[1.0, 2]], [[3, 0]]])
 slips = [([[5, 3], [3, 9]], "divide by the number of places."), ([[1.25, 0.75], [0.75, 2.25]], "divide by H·W only.")]
-slips += [([[5.0, 0.0], [0.0, 4.5]], "that is place by place: you need channel by channel.")]
+slips += [([[5.0, 1.0], [1.0, 2.0]], "that is place by place: you need channel by channel.")]
 check.equal(two_maps, expected=[[2.5, 1.5], [1.5, 4.5]], slips=slips, show="the example")
 ### BEGIN HIDDEN TESTS
 torch.manual_seed(7)
@@ -885,8 +907,8 @@ assert not torch.allclose(maps, shuffled, atol=1e-3)
 visualise.gram(maps).shape
 
 # %% [markdown]
-# So two cuttings of one texture should have the same Gram matrix, though no pixel agrees. Six cuttings: two each of brick,
-# grass and gravel. *Whose nearest neighbour is its twin: by pixels, by maps, by Gram matrices?*
+# So two cuttings of one texture should have the same Gram matrix, though no pixel agrees. Six cuttings: two each of
+# brick, grass and gravel. *Whose nearest neighbour is its twin: by pixels, by maps, by Gram matrices?*
 
 # %% tags=["item-20"]
 whole = [pil_to_tensor(datasets.photograph(name)).float() for name in ("brick", "grass", "gravel")]
@@ -958,9 +980,9 @@ assert texture.style_loss[-1] < 0.25 * texture.style_loss[0]
 # ## 8. Which network? Accuracy, work, parameters
 #
 # Canziani, Paszke and Culurciello (2016) drew the networks of their time in one plane. We draw it again. **Top-1
-# accuracies are the published ones** (torchvision's and the Lite authors'): to measure them one needs ImageNet, which
-# isn't here. **Parameters and multiply-adds are counted here**, on the `meta` device, where networks have shapes but no
-# values.
+# accuracies** (how often the likeliest class is the right one) **are the published ones** (torchvision's and the Lite
+# authors'): to measure them one needs ImageNet, which isn't here. **Parameters and multiply-adds are counted here**, on
+# the `meta` device, where networks have shapes but no values.
 #
 # *Guess first: which has more parameters, AlexNet or ResNet-50? Which needs more work?*
 
@@ -1165,7 +1187,7 @@ own = {n: np.array([half_accuracy(v, seed) for seed in range(10 if full else 4)]
 # %% tags=["item-21"]
 if len(own) == 3:
     advantage = own["efficientnet_lite2"] - own["efficientnet_lite0"]  # on the same halves
-    assert advantage.mean() < 0.03 + advantage.std(), "Lite2's lead on ImageNet is not a lead here"
+    assert advantage.mean() < advantage.std(ddof=1), "Lite2's lead is not larger than its spread over halves"
     print(f"Lite2 minus Lite0, on the same halves: {advantage.mean():+.1%} ± {advantage.std():.1%}")
 
 # %% [markdown]
@@ -1181,12 +1203,13 @@ if len(own) == 3:
 # - Global pooling and a linear layer give exact class activation maps. Gram matrices keep texture and forget places.
 # - Parameters, work and time are three different costs. Measure on your machine and your data.
 #
-# **Papers.** Olshausen, Field, *Emergence of simple-cell receptive field properties by learning a sparse code for natural
-# images*, 1996. Bell, Sejnowski, *The "independent components" of natural scenes are edge filters*, 1997. Hoyer,
-# Hyvärinen, *Independent component analysis applied to feature extraction from colour and stereo images*, 2000.
-# Krizhevsky, Sutskever, Hinton, *ImageNet classification with deep convolutional neural networks*, 2012. Zeiler, Fergus,
-# *Visualizing and understanding convolutional networks*, 2014. Girshick et al., *Rich feature hierarchies for accurate
-# object detection and semantic segmentation*, 2014 (its section 3.1: strongest patches). Zhou et al., *Learning deep
-# features for discriminative localization*, 2016. Gatys, Ecker, Bethge, *Image style transfer using convolutional neural
-# networks*, 2016. Canziani, Paszke, Culurciello, *An analysis of deep neural network models for practical applications*,
-# 2016.
+# **Papers.** Hubel, Wiesel, *Receptive fields, binocular interaction and functional architecture in the cat's visual
+# cortex*, 1962. Olshausen, Field, *Emergence of simple-cell receptive field properties by learning a sparse code for
+# natural images*, 1996. Bell, Sejnowski, *The "independent components" of natural scenes are edge filters*, 1997.
+# Hoyer, Hyvärinen, *Independent component analysis applied to feature extraction from colour and stereo images*, 2000.
+# Krizhevsky, Sutskever, Hinton, *ImageNet classification with deep convolutional neural networks*, 2012. Zeiler,
+# Fergus, *Visualizing and understanding convolutional networks*, 2014. Girshick et al., *Rich feature hierarchies for
+# accurate object detection and semantic segmentation*, 2014 (its section 3.1: strongest patches). Zhou et al.,
+# *Learning deep features for discriminative localization*, 2016. Gatys, Ecker, Bethge, *Image style transfer using
+# convolutional neural networks*, 2016. Canziani, Paszke, Culurciello, *An analysis of deep neural network models for
+# practical applications*, 2016.

@@ -84,7 +84,8 @@ plots.images(
 # The smallest case: $f_1(x) = \tanh(w_1 x)$, $f_2(h) = w_2 h$, and $\ell = (f_2 - y)^2$. The chain rule multiplies
 # the derivatives on the way back from the loss:
 #
-# $$\frac{d\ell}{dw_2} = 2 (f_2 - y) \cdot h \qquad\qquad \frac{d\ell}{dw_1} = 2 (f_2 - y) \cdot w_2 \cdot (1 - h^2) \cdot x$$
+# $$\frac{d\ell}{dw_2} = 2 (f_2 - y) \cdot h \qquad\qquad \frac{d\ell}{dw_1} = 2 (f_2 - y) \cdot w_2 \cdot (1 - h^2)
+# \cdot x$$
 
 # %% tags=["item-22"]
 x, y = 2.0, 1.0
@@ -140,8 +141,8 @@ check.score()
 
 # %% [markdown]
 # ### The same with matrices, on real digits
-# Now 200 digits, 32 hidden units, 10 classes. For softmax with cross-entropy the derivative by the scores is simple:
-# $(\text{probabilities} - \text{truth}) / N$. From there it is the chain rule again, with matrices.
+# Now 200 digits, 32 hidden units, 10 classes. For softmax with cross-entropy the derivative with respect to the scores
+# is simple: $(\text{probabilities} - \text{truth}) / N$. From there it is the chain rule again, with matrices.
 
 # %% tags=["item-22"]
 pixels = (train_set.images.float() - 33) / 78  # about mean 0, standard deviation 1: section 3 says why
@@ -213,8 +214,9 @@ plots.curves(range(1, 31), falls, title=title, limits=(0, 4), **words)
 
 # %% [markdown]
 # ### Mini-batches
-# The gradient over all images is the mean of the gradients over parts of them. So the gradient of a random part, a
-# **mini-batch**, points *on average* in the right direction, and costs a fraction. *Does each of them point there?*
+# The gradient over all images is the mean of the gradients over equally large parts of them. So the gradient of a
+# random part, a **mini-batch**, points *on average* in the right direction, and costs a fraction. *Does each of them
+# point there?*
 
 # %% tags=["item-22"]
 mixed = torch.randperm(200, generator=torch.Generator().manual_seed(0))
@@ -246,7 +248,7 @@ def train(model, optimiser, images, steps=100, seed=0):
 # ## 2. Learning curves: what went wrong?
 #
 # We train five small networks on the digits, and watch the loss on the images that they learn from (*train*) and on
-# 750 others (*validation*). One run is good. In each of the others we broke one thing on purpose:
+# 750 others (*validation*). One run is good. Each of the others was set up to go wrong, in one or two ways:
 
 # %% tags=["setup"]
 CASES = {
@@ -261,7 +263,8 @@ LETTERS = dict(zip("ABCDE", random.Random(11).sample(list(CASES), 5), strict=Tru
 
 
 # %% [markdown]
-# - **Underfit, rate too low** (or too few epochs): it learns, but has not got far.
+# - **Underfit, rate too low** (or too few epochs; an epoch is one pass over all training images): it learns, but has
+#   not got far.
 # - **Underfit, network too small**: 2 hidden units can't tell ten digits apart.
 # - **Overfit**: 256 hidden units learn 30 images a class by heart.
 # - **Overfit, with oscillation**: the same, and the rate is too high.
@@ -437,14 +440,17 @@ lowest = min(range(len(loss_curve)), key=loss_curve.__getitem__)
 
 
 # %% [markdown]
-# Something odd: after that epoch the validation **loss** rises, but the **accuracy** does not fall. With other seeds, too?
+# Something odd: after that epoch the validation **loss** rises, but the **accuracy** does not fall. With other seeds,
+# too?
 
 # %% tags=["item-23"]
 again = [runs[letter]] + [run_case(**CASES["overfit"], seed=seed) for seed in SEEDS if seed]
 rise = torch.tensor([run["validation_loss"][-1] - min(run["validation_loss"]) for run in again])
-better = torch.tensor([run["validation_accuracy"][-1] - run["validation_accuracy"][5] for run in again])
-assert (rise > 0).all() and better.mean() > -0.01, "the loss rises while the accuracy stays"
-f"loss: {rise.mean():+.3f} ± {rise.std():.3f}; accuracy since epoch 6: {better.mean():+.1%} ± {better.std():.1%}"
+lows = [min(range(25), key=run["validation_loss"].__getitem__) for run in again]  # the epoch of the lowest loss
+ends = [(run["validation_accuracy"][low], run["validation_accuracy"][-1]) for run, low in zip(again, lows, strict=True)]
+better = torch.tensor([end - then for then, end in ends])
+assert rise.min() > 0.02 and better.mean() > -0.01, "the loss rises while the accuracy stays"
+f"since the lowest loss: loss {rise.mean():+.3f} ± {rise.std():.3f}, accuracy {better.mean():+.1%} ± {better.std():.1%}"
 
 # %% [markdown]
 # ### Exercise 4 · in words (2 points)
@@ -468,7 +474,7 @@ f"loss: {rise.mean():+.3f} ± {rise.std():.3f}; accuracy since epoch 6: {better.
 # The cleanest case: one input, a weight and a bias. For each solar cell, $x$ is its mean brightness (0 to 255) and $y$
 # is 1 if it is defective. The loss $L(w, b) = \frac{1}{N} \sum (w x + b - y)^2$ is a bowl. Its shape is given by the
 # **Hessian**, the matrix of second derivatives. Its largest eigenvalue limits the rate; its smallest decides how
-# long that rate needs. Their ratio is the **condition number**: about the number of steps.
+# long that rate needs. Their ratio is the **condition number**: the number of steps grows in proportion to it.
 #
 # *Predict: what is the condition number for $x$ in 0-255, for $x/255$, and for $x$ with mean 0 and deviation 1?*
 
@@ -486,7 +492,7 @@ views = {
 
 # %% tags=["item-24"]
 def hessian(x):
-    """Second derivatives of the mean of (w·x + b - y)² by w and b: (2, 2). They don't depend on w, b or y."""
+    """Second derivatives of the mean of (w·x + b - y)² with respect to w and b: (2, 2). They don't depend on w, b or y."""
     mean = x.mean().item()
     return 2 * torch.tensor([[(x**2).mean().item(), mean], [mean, 1.0]], dtype=torch.float64)
 
@@ -587,7 +593,9 @@ check.equal(one, three, expected=(one - 2, three - 2), show="the example", hint=
 torch.manual_seed(4)
 known, new = torch.randn(6, 3, 4, 5) * 30 + 100, torch.randn(4, 3, 4, 5) * 10 + 50
 known[:, 1] *= 3
-check.that("the training images get mean 0", lambda f: f(known, new)[0].mean().abs().item() < 1e-4)
+means = "each channel of the training images gets mean 0"
+hint = "Per channel: over images and places only."
+check.that(means, lambda f: f(known, new)[0].mean((0, 2, 3)).abs().max().item() < 1e-4, hint=hint)
 check.that("shapes stay", lambda f: [v.shape for v in f(known, new)] == [known.shape, new.shape])
 ### BEGIN HIDDEN TESTS
 mean, deviation = (known.transpose(0, 1).flatten(1).mean(1), known.transpose(0, 1).flatten(1).std(1, correction=0))
@@ -624,8 +632,10 @@ same = {name: table[:, 1] for name, table in by_optimiser.items()}  # rate 0.003
 best = {name: best_of(table) for name, table in by_optimiser.items()}
 
 # %% tags=["item-24"]
-assert same["Adam"].max() < same["momentum 0.9"].min() < same["SGD"].min(), "at one small rate, Adam is ahead"
-assert max(m for m, _ in best.values()) < 0.5 * same["SGD"].mean(), "each at its best: far closer"
+sgd, momentum, adam = same.values()
+assert adam.max() < momentum.min() and momentum.max() < sgd.min(), "at one small rate, Adam is ahead"
+at_best = [mean for mean, _ in best.values()]
+assert max(at_best) - min(at_best) < 0.25 * (sgd.mean() - adam.mean()), "each at its best: far closer"
 {name: f"rate 0.003: {same[name].mean():.2f}; best rate: {best[name][0]:.2f} ± {best[name][1]:.2f}" for name in best}
 
 
@@ -683,8 +693,9 @@ check.score()
 #
 # ### Dropout
 # While training, each unit is switched off with probability $p$, anew for each image and step; those that stay are
-# multiplied by $1/(1-p)$. In test mode nothing happens. The idea: no unit may rely on a certain other one, so each has
-# to be useful by itself (Srivastava 2014). *Predict: what becomes of a vector of ones with $p = 0.5$?*
+# multiplied by $1/(1-p)$. In test mode nothing happens. (In the paper $p$ is the probability to *stay*, and the
+# weights are multiplied by it in test mode: the same on average.) The idea: no unit may rely on a certain other one, so
+# each has to be useful by itself (Srivastava 2014). *Predict: what becomes of a vector of ones with $p = 0.5$?*
 
 # %% tags=["item-25"]
 torch.manual_seed(0)
@@ -726,8 +737,8 @@ print(f"without dropout: accuracy {pairs[:, 0, 0].mean():.1%}, loss {pairs[:, 0,
 print(f"with dropout:    accuracy {mean[0]:+.1%} ± {spread[0]:.1%}, loss {mean[1]:+.3f} ± {spread[1]:.3f}")
 
 # %% [markdown]
-# The test *loss* falls on every count: the network is less overconfident. The *accuracy* changes by about as much as it
-# differs between seeds. Dropout is a remedy, not a miracle: more images help far more.
+# The test *loss* falls, by more than two standard errors: the network is less overconfident. The *accuracy* changes by
+# about as much as it differs between seeds. Dropout is a remedy, not a miracle: more images help far more.
 #
 # ### Exercise 7 · dropout (2 points)
 # Write `dropout(x, p, training)`: `x` is a float tensor of any shape. In training, each value becomes 0 with
@@ -816,8 +827,8 @@ assert (alone - among).abs().max() > 0.1 and torch.allclose(layer(maps[:1])[0], 
 (alone - among).abs().max().item(), (layer(maps[:1])[0] - layer(maps)[0]).abs().max().item()
 
 # %% [markdown]
-# One detail that the library does and texts leave out: for $\hat x$ the variance is divided by $n$, but the running
-# variance takes the one divided by $n - 1$ ($n$ = images × places).
+# One detail that the library does and many texts leave out (the paper has it): for $\hat x$ the variance is divided by
+# $n$, but the running variance takes the one divided by $n - 1$ ($n$ = images × places).
 
 # %% tags=["item-25"]
 layer = nn.BatchNorm2d(3)
@@ -939,14 +950,17 @@ for name, network in networks.items():
 
 # %% tags=["item-25"]
 assert moved["batch norm + shaking"] > 3 * max(moved["plain"], moved["batch norm"]), "the shaken inputs do move"
-assert shaken.mean() < plain.mean() - 0.4, "and yet it learns at a rate that the plain network can't take"
+assert shaken.mean() < min(plain.mean().item(), 2.3) - 0.4, (
+    "and yet it learns at a rate that the plain network can't take"
+)
 
 # %% [markdown]
 # With shaking, the inputs of a layer move far more than in the plain network. That costs something at every rate. Yet the
-# network learns at a rate of 1, where the plain one doesn't learn at all. So stable inputs can't be the whole reason:
+# network learns at a rate of 1, where the plain one hardly learns. So stable inputs can't be the whole reason:
 # **"internal covariate shift" is disputed**. Santurkar's answer: batch normalisation makes the loss *smoother*, so that
-# the gradient stays right for longer steps. *Let's look:* train a little, then walk along the gradient. If the landscape is smooth, the loss falls as the gradient promised: after a step $\eta$, by
-# $\eta \lVert g \rVert^2$. We draw the fall as a part of the promise: 1 is a kept promise, below 0 the loss rises.
+# the gradient stays right for longer steps. *Let's look:* train a little, then walk along the gradient. If the
+# landscape is smooth, the loss falls as the gradient promised: after a step $\eta$, by $\eta \lVert g \rVert^2$. We
+# draw the fall as a part of the promise: 1 is a kept promise, below 0 the loss rises.
 
 
 # %% tags=["item-25"]
@@ -1033,8 +1047,9 @@ f"correlation of neighbours: {first:.2f} at the start, {last:.2f} at the end"
 #
 # ## 6. Brittle networks
 #
-# Such a network is right on about 97 % of the test digits. *What is it worth when the images change in ways that people
-# hardly notice?* Predict for each row of the picture whether **you** could still read the digit, and whether the network can.
+# Such a network is right on about 97 % of the test digits. *What is it worth when the images change in ways that don't
+# keep people from reading them?* Predict for each row of the picture whether **you** could still read the digit, and
+# whether the network can.
 
 
 # %% tags=["item-26"]
@@ -1087,17 +1102,18 @@ under = {
 under["scale"][:, 0]
 
 # %% tags=["item-26"]
-sample = few_test.images[:1]
-shown = {name: [change(sample, level)[0] for level in levels] for name, (change, levels) in CHANGES.items()}
-titles = {}
-for name, (_, levels) in CHANGES.items():
-    titles[name] = [f"{level:g}: {share:.0%}" for level, share in zip(levels, under[name].mean(0), strict=True)]
-probes.changes(shown, titles, title="People read through these changes, the network doesn't\n(level: its accuracy)")
+shown, titles = [], []
+for name, (change, levels) in CHANGES.items():
+    shown += [change(few_test.images[:1], level)[0] for level in levels]
+    titles += [f"{level:g}: {share:.0%}" for level, share in zip(levels, under[name].mean(0), strict=True)]
+    titles[-3] = f"{name}\n{titles[-3]}"  # above the middle of its row
+title = "People read through these changes, the network loses accuracy\n(level: its accuracy)"
+plots.images(shown, titles, title=title, columns=5, size=1.15, limits=(0, 255))
 
 # %% tags=["item-26"]
 for name, table in under.items():
     drop = table[:, 0] - table[:, -1]
-    assert drop.min() > 0 and drop.mean() > 0.05, f"{name} costs accuracy, with every seed"
+    assert drop.min() > 0 and drop.mean() > 0.1, f"{name} costs accuracy, with every seed"
     print(f"{name:20} {table[:, 0].mean():.1%} → {table[:, -1].mean():.1%} ± {table[:, -1].std():.1%}")
 
 # %% [markdown]
@@ -1107,12 +1123,13 @@ for name, table in under.items():
 #
 # ### A new test set
 # Even without a change of ours: *does 97 % hold for digits that other people wrote?* Recht (2019) collected a second
-# ImageNet test set by the recipe of the first. The accuracy of all networks fell by 11 to 14 points; but the better
-# network on the old set remained the better one on the new.
+# ImageNet test set by the recipe of the first. The accuracy of the networks that they tried fell by 11 to 14
+# points; but the order of the networks stayed nearly the same.
 #
-# Our second set: 1,797 digits of 43 writers, from scikit-learn, 8×8 pixels. We enlarge them to 20×20 in the middle
-# of 28×28, as MNIST does with its digits. But enlarging blurs: so as a **control** we shrink our own test digits to 8×8
-# and enlarge them in the same way. *Predict the three accuracies: test set, control, new set.*
+# Our second set: 1,797 digits of 13 writers, from scikit-learn (the test part of a set by 43 writers), 8×8 pixels. We
+# enlarge them to 20×20 in the middle of 28×28, as MNIST does with its digits. But enlarging blurs: so as a **control**
+# we shrink our own test digits to 8×8 and enlarge them in the same way. *Predict the three accuracies: test set,
+# control, new set.*
 
 # %% tags=["item-26"]
 control, others = probes.through_8x8(test_set), probes.other_writers(test_set)
@@ -1152,7 +1169,8 @@ text = {name: [f"{value:.1%}" for value in table.mean(0)] for name, table in sco
 {name: dict(zip(sets, numbers, strict=True)) for name, numbers in text.items()}
 
 # %% tags=["item-26"]
-assert all((t[:, 1] - t[:, 2]).mean() > 0.1 for t in scores.values()), "new writers cost far more than the blur"
+blur, writers = sum(-table.mean(0).diff() for table in scores.values()) / len(scores)  # what each costs
+assert writers > 2 * blur, "new writers cost far more than the blur"
 best, rest = scores["CNN"].mean(0), torch.stack([scores["linear"].mean(0), scores["MLP"].mean(0)])
 assert best[0] > rest[:, 0].max() + 0.02 and best[2] > rest[:, 2].max() + 0.02, "the CNN is best on both"
 title = "New writers cost more than the blur; the best stays best"
@@ -1163,8 +1181,9 @@ figure
 # %% [markdown]
 # ### Exercise 9 · in words (2 points)
 # A colleague has trained a digit reader on MNIST: 99 % on its test set. She wants to read hand-written meter cards with
-# it, and says: "the test set was never used, so 99 % is what we will get". What is right in that, and what is wrong? What should be
-# measured before it is used, and what could be changed in training? (4-6 sentences; use numbers of this lesson.)
+# it, and says: "the test set was never used, so 99 % is what we will get". What is right in that, and what is wrong?
+# What should be measured before it is used, and what could be changed in training? (4-6 sentences; use numbers of this
+# lesson.)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "explain_new_set", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION

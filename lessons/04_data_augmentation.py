@@ -45,7 +45,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from helpers import augmentation, backbones, datasets, learnable, plots, training
+from helpers import augmentation, backbones, datasets, explorers, learnable, plots, strengths, training
 from helpers.augmentation import Compose, PCALighting, RandomAffine, ResNetCrop
 from helpers.checks import Check
 
@@ -112,7 +112,7 @@ is_cat = dict(zip(changed, is_cat.tolist(), strict=True))
 
 # %% tags=["item-27"]
 titles = [f"{name}\ncat: {p:.2f}" for name, p in is_cat.items()]
-title = "Lite0 says “cat” to all of them; noise makes it least sure"
+title = "Lite0 says “cat” to all of them; noise and another hue make it least sure"
 plots.images(list(changed.values()), titles, title=title, columns=5, size=1.9)
 
 # %% tags=["item-27"]
@@ -325,7 +325,7 @@ small, large
 # ### Exercise 2 · PCA lighting (3 points)
 # Write `pca_lighting(images, values, directions, alphas)`: `images` is (N, 3, H, W), `values` is (3,), `directions` is
 # (3, 3) with **one direction a column**, `alphas` is (N, 3), already drawn. The result has the shape of `images`.
-# All pixels are in 0-1, and nothing is clipped.
+# All pixels are in 0-1, nothing is clipped, and the arguments stay as they are.
 # Example: with `directions = torch.eye(3)`, `values = [2, 1, 0]` and `alphas = [[0.1, 0.3, 5]]`, red rises by 0.2, green
 # by 0.3, and blue stays.
 
@@ -349,16 +349,17 @@ expected = torch.tensor([0.2, 0.3, 0.0])[None, :, None, None].expand(1, 3, 2, 2)
 check.equal(black, torch.tensor([2.0, 1, 0]), torch.eye(3), alphas, expected=expected, show="the example")
 torch.manual_seed(5)
 images, alphas, values = torch.rand(4, 3, 5, 6), torch.randn(4, 3) * 0.1, torch.tensor([0.9, 0.4, 0.1])
-turn = torch.linalg.qr(torch.randn(3, 3)).Q
+turn, before = torch.linalg.qr(torch.randn(3, 3)).Q, images.clone()
 offsets = torch.einsum("ni,i,ci->nc", alphas, values, turn)
 right = images + offsets[:, :, None, None]
 by_rows = images + torch.einsum("ni,i,ic->nc", alphas, values, turn)[:, :, None, None]
 unscaled = images + (alphas @ turn.T)[:, :, None, None]
 slips = [(by_rows, "a direction is a column."), (unscaled, "did you use the values (the variances)?")]
 check.equal(images, values, turn, alphas, expected=right, slips=slips, show="four images, directions that are turned")
+check.that("the images given are as they were", lambda f: torch.equal(images, before), hint="`+=` changes them.")
 ### BEGIN HIDDEN TESTS
-check.equal(images[:2] - 1, values, turn, alphas[:2], expected=right[:2] - 1, show="pixels below 0: nothing is clipped")
-check.equal(images[2:3], values, turn, alphas[2:3], expected=right[2:3], show="a single image")
+check.equal(before[:2] - 1, values, turn, alphas[:2], expected=right[:2] - 1, show="pixels below 0: nothing is clipped")
+check.equal(before[2:3], values, turn, alphas[2:3], expected=right[2:3], show="a single image")
 ### END HIDDEN TESTS
 check.score()
 
@@ -464,6 +465,7 @@ check.equal(224, 224, 224, expected=[(0, 0)] * 5, hint="There is only one place.
 ### BEGIN HIDDEN TESTS
 check.equal(31, 48, 24, expected=[(0, 0), (0, 24), (7, 0), (7, 24), (3, 12)])
 check.equal(60, 33, 8, expected=[(0, 0), (0, 25), (52, 0), (52, 25), (26, 12)])
+check.equal(32, 40, 25, expected=[(0, 0), (0, 15), (7, 0), (7, 15), (3, 7)])
 ### END HIDDEN TESTS
 check.score()
 
@@ -514,7 +516,7 @@ f"{100 * gain.mean():.1f} ± {100 * gain.std():.1f} points gained; the plain tes
 # %% tags=["item-30"]
 late = curves["augmented"][:, -1, 2] - curves["augmented"][:, 3, 2]  # after epoch 20
 late_plain = curves["plain"][:, -1, 2] - curves["plain"][:, 3, 2]
-assert late.mean() > late_plain.mean(), "after epoch 20, the augmented network still learns; the plain one has stopped"
+assert late.mean() > late_plain.mean(), "after epoch 20, the augmented network learns more than the plain one"
 late.mean().item(), late_plain.mean().item()
 
 # %% [markdown]
@@ -614,6 +616,19 @@ plots.images(
 )
 
 # %% [markdown]
+# **Try it.** All changes of this lesson, from weak to strong. *Predict first: which of them make another digit, or
+# none, of the 6, and from which strength on? Which leave the cat a cat even at full strength?* Then mix the two
+# pictures below. *With CutMix, λ is the share of the first picture that you ask for. Move the rectangle to the border:
+# why does the label change, when λ doesn't?*
+
+# %% tags=["item-27", "item-28", "item-29"]
+six, two = pool.images[pool.labels == 6][5], dict(zip(("cat", "coffee"), pair, strict=True))
+explorers.augmentations({"cat": cat, "digit 6": six}, two, strengths.ladders(lighting))
+
+# %% [markdown]
+# Turned by 180° the 6 is a 9, and mirrored it is no digit at all. A hue can't change what has no colour. And the CutMix
+# label counts what is really there: the part of the rectangle that falls outside is lost.
+#
 # AugMix also has a loss of its own. Two augmented views and the original should get **the same prediction**. The
 # Jensen-Shannon divergence measures how far apart the three predictions $p_1, p_2, p_3$ are:
 #
@@ -741,11 +756,16 @@ assert gains["turns and crops"].mean() > best_general + 0.01, "what we know of d
 # Who says "15°"? A person. *Can the augmentation find its own strengths by gradient?* Each operation has two numbers: a
 # **magnitude** (how strong at most) and a **probability** (how often). The library Kornia has warps through which a
 # gradient flows, so a magnitude can be learned like a weight. A probability is harder: whether an image is flipped is a
-# coin toss, 0 or 1, and a step has no slope. Faster AutoAugment (Hataya 2020) uses two tricks:
+# coin toss, 0 or 1, and a step has no slope. Two tricks give it one:
 #
-# - a **relaxed** coin: $s = \mathrm{sigmoid}\big((\mathrm{logit}\,p + \varepsilon)/T\big)$ with logistic noise
-#   $\varepsilon$. It is a smooth function of $p$, and lies near 0 or 1;
-# - **straight through**: use the hard toss (0 or 1) forwards, and the gradient of $s$ backwards.
+# - a **relaxed** coin (Faster AutoAugment, Hataya 2020): $s = \mathrm{sigmoid}\big((\mathrm{logit}\,p +
+#   \mathrm{logit}\,u)/T\big)$, where $u$ is drawn evenly from 0-1 and $\mathrm{logit}\,p = \log\frac{p}{1-p}$ undoes the
+#   sigmoid. $s$ is a smooth function of $p$. The smaller the **temperature** $T$ (here 0.5), the nearer $s$ lies to 0
+#   or 1;
+# - **straight through**: use the hard toss (0 or 1) forwards, and the gradient of $s$ backwards. (The paper does so for
+#   magnitudes.)
+#
+# The cell prints how often the hard toss is 1, and how fast the mean of $s$ grows with $p$.
 
 # %% tags=["item-29"]
 p = torch.tensor(0.3, requires_grad=True)
@@ -776,6 +796,8 @@ def gradient(f, soft):
     """The gradient of the sum of f(soft) times 1, 2, 3, ... with respect to soft."""
     soft = soft.clone().requires_grad_()
     out = f(soft)
+    if not out.requires_grad:
+        return torch.zeros_like(soft)  # nothing flows back
     (out * torch.arange(1.0, len(soft) + 1)).sum().backward()
     return soft.grad
 
@@ -785,7 +807,8 @@ slips = [(torch.tensor([0.2, 0.9]), "forwards it must be hard: 0 or 1.")]
 check.equal(torch.tensor([0.2, 0.9]), expected=torch.tensor([0.0, 1]), slips=slips)
 given = torch.tensor([0.2, 0.9, 0.4])
 hint = "Add soft, and take away soft.detach(): the value stays, the gradient comes in."
-check.that("the gradient is right", lambda f: torch.allclose(gradient(f, given), torch.tensor([1.0, 2, 3])), hint=hint)
+text = "the gradient of the sum of 1, 2, 3 times the result is 1, 2, 3"
+check.that(text, lambda f: torch.allclose(gradient(f, given), torch.tensor([1.0, 2, 3])), hint=hint)
 ### BEGIN HIDDEN TESTS
 check.equal(torch.tensor([[0.51, 0.49], [0.0, 1.0]]), expected=torch.tensor([[1.0, 0], [0, 1]]))
 ends = torch.tensor([0.01, 0.99, 0.6, 0.3])
@@ -877,10 +900,10 @@ f"learning the policy: {100 * better.mean():+.1f} ± {100 * better.std():.1f} po
 
 # %% [markdown]
 # The learned policy is better than where it started (on average: not always with every seed), but only about as good as
-# no augmentation at all. Two things to know. The gradient through a hard toss is an approximation: trust the direction, not the last digit. And
-# the critic asks "does it look real?", not "does it help?". Unchanged images look real, too; so if you let it run on,
-# every probability shrinks. That is why the search is stopped early, and why the full method adds a classification
-# loss.
+# no augmentation at all. Two things to know. The gradient through a hard toss is an approximation: trust the direction,
+# not the last digit. And the critic asks "does it look real?", not "does it help?". Unchanged images look real, too; so
+# if you let it run on, every probability shrinks. That is why the search is stopped early, and why the full method adds
+# a classification loss.
 #
 # ## 8. Test-time augmentation
 #
@@ -932,8 +955,8 @@ for how in ("augmented", "plain"):
 #   When in doubt, measure with several seeds.
 # - Augmentation raises the training loss and lowers the test loss. With few images it was worth more than any other
 #   trick in this lesson.
-# - ResNet: short side in [256, 480], random 224 crop, flip. AlexNet: an offset $a_i\lambda_i p_i$ for all pixels, σ = 0.1,
-#   pixels in 0-1.
+# - ResNet: short side in [256, 480], random 224 crop, flip. AlexNet: the offset $\sum_i a_i\lambda_i p_i$, the same for
+#   all pixels, σ = 0.1, pixels in 0-1.
 # - Mixed images need mixed labels. A consistency loss asks for equal predictions, not for labels.
 # - Magnitudes can be learned by gradient, probabilities too (relaxed, straight through). The objective decides what
 #   they learn.

@@ -53,7 +53,7 @@ from torch.nn import functional as F
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from helpers import backbones, datasets, detector, layers, linear, plots, transfer
+from helpers import backbones, codes, datasets, detector, layers, linear, plots, transfer
 from helpers.checks import Check
 from helpers.layers import few
 
@@ -290,7 +290,7 @@ tuned = {name: torch.stack([sources[name](n=n) for n in SOME], 1) for name in li
 
 # %% tags=["item-38"]
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-titles = ("Frozen: the last layers are specific", "Fine-tuned: the loss is repaired")
+titles = ("Frozen: the last layers are specific", "Fine-tuned: what was lost comes back")
 for axis, places, found, title in zip(axes, (ALL, SOME), (frozen, tuned), titles, strict=True):
     per_cent = {name: 100 * values for name, values in found.items()}
     plots.curves(places, per_cent, title=title, xlabel="n, layers that are kept (0: from scratch)", axis=axis)
@@ -321,7 +321,7 @@ assert chance[5].mean() < 0.7 * scratch.mean(), "five layers of them do"
 # %% tags=["item-38"]
 repaired, other_repaired = (found[:, -1] for found in tuned.values())
 assert (repaired - similar[5]).mean() > 0.08, "fine-tuning repairs what the fifth layer had lost"
-assert (repaired - scratch).mean() > 0.01, "and it beats learning from scratch"
+assert (repaired - scratch).mean() > 0.016, "and it beats learning from scratch, by more than in the paper"
 assert (other_repaired - scratch).mean().abs() < 0.08, "dissimilar: no great gain or loss"
 f"more than scratch: similar {said(repaired - scratch)}, dissimilar {said(other_repaired - scratch)}"
 
@@ -332,9 +332,10 @@ f"more than scratch: similar {said(repaired - scratch)}, dissimilar {said(other_
 # new upper layers did not find the same team-work again. *Is there such a dip in the curve of "the target itself"?*
 
 # %% tags=["item-38"]
-dip = (itself[2:5].mean(0) - scratch).mean()
-assert dip.abs() < 0.04, "no dip that exceeds the noise"
-f"{dip:+.1%}"
+dips = itself[2:5] - scratch  # (layers 2 to 4, seeds)
+noise = dips.std(1) / len(SEEDS) ** 0.5
+assert (dips.mean(1) > -2 * noise - 0.01).all(), "no layer with a dip beyond the noise"
+[f"{dip:+.1%} ± {error:.1%}" for dip, error in zip(dips.mean(1).tolist(), noise.tolist(), strict=True)]
 
 # %% [markdown]
 # No: nothing beyond the noise. Five layers with BatchNorm are easier to train again than eight without. An honest
@@ -382,7 +383,7 @@ def learns(network):
 
 
 def source_is_safe(f):
-    """After f(source, target, 4): is the source as before, and shares it no weight with the target?"""
+    """After f(source, target, 4): is the source as before, and does it share no weight with the target?"""
     source, target = pair()
     f(source, target, 4)
     return (
@@ -478,9 +479,10 @@ assert (two - by_size[100]).mean().abs() < 0.04, "as many images of fewer classe
 #
 # ## 4. From scratch, but longer
 #
-# He and others (2019) trained detectors from random weights. They reached the pretrained ones, **if** they trained longer
-# and had enough images. With a tenth of the images they didn't. *What do you expect for 5 and for 100 images a class,
-# with a short schedule and one three times as long?* All layers are fine-tuned.
+# He and others (2019) trained detectors from random weights. They reached the pretrained ones, **if** they trained
+# longer, even with a tenth of the images (ten thousand). With much fewer, learning from scratch stayed far behind.
+# *What do you expect for 5 and for 100 images a class, with a short schedule and one three times as long?* All layers
+# are fine-tuned.
 
 # %% tags=["item-41"]
 CASES = ((5, 12), (5, 36), (100, 3), (100, 9))  # target images a class, epochs
@@ -495,7 +497,7 @@ differences(found, "With 5 images a class a gap stays; with 100, scratch nearly 
 
 # %% tags=["item-41"]
 means = {case: values.mean().item() for case, values in ahead.items()}
-assert means[5, 12] > 0.02 and means[5, 36] > 0.02, "5 images a class: a gap stays, however long one trains"
+assert means[5, 12] > 0.02 and means[5, 36] > 0.02, "5 images a class: a gap stays, also with three times the epochs"
 assert means[100, 9] < 0.03, "100 images a class: from scratch has nearly caught up"
 assert means[100, 9] < means[5, 36], "images close the gap, not time alone"
 {case: said(values) for case, values in ahead.items()}
@@ -505,9 +507,9 @@ assert means[100, 9] < means[5, 36], "images close the gap, not time alone"
 #
 # ### Exercise 3 · a fair verdict (2 points)
 # `verdict(new, old)` gets two lists of accuracies, seed by seed. With $d$ the list of differences new - old, $m$ its
-# mean and $e$ its standard error (the sample standard deviation, divided by $\sqrt{\text{number of seeds}}$), return `"helps"` if
-# $m > 2e$, `"harms"` if $m < -2e$, and else `"can't tell"`. Example: `verdict([0.82, 0.84, 0.86], [0.80, 0.81, 0.84])` is
-# `"helps"`.
+# mean and $e$ its standard error (the sample standard deviation, divided by $\sqrt{\text{number of seeds}}$), return
+# `"helps"` if $m > 2e$, `"harms"` if $m < -2e$, and else `"can't tell"`. Example: `verdict([0.82, 0.84, 0.86], [0.80,
+# 0.81, 0.84])` is `"helps"`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "verdict", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -570,7 +572,9 @@ assert (harm["true labels, 5 layers fine-tuned"] > tuned_harm).all(), "the image
 {name: said(values) for name, values in harm.items()}
 
 # %% [markdown]
-# To tell apart images that belong together, the filters must look at what the target should ignore. Always keep the run
+# To tell apart images that belong together, the filters must look at what the target should ignore. That is so *here*,
+# with few images and most of the layers. Maennel and others (2020) found that early layers learned from random labels can
+# even make later training faster; the late ones, too special, hide it. Always keep the run
 # *from scratch* as a baseline: without it, nobody would notice the harm.
 #
 # ## 6. The decision table
@@ -611,11 +615,14 @@ def prepare(name):
 prepared = {name: prepare(name) for name in (SIMILAR, "solar-cells")}
 
 # %% [markdown]
-# The codes of three stages come from one pass of the network: after block 4, after block 6, and its last maps.
+# We take the codes of three stages: after block 4, after block 6, and the network's last maps.
 
 # %% tags=["item-36"]
 lite0, STAGES = backbones.load(), ("head", "block6", "block4")
-stage_codes = {name: layers.stage_codes(lite0, images, STAGES[::-1]) for name, (images, _) in prepared.items()}
+stage_codes = {
+    name: {stage: codes.extract(lite0, images, stage, progress=False) for stage in STAGES}
+    for name, (images, _) in prepared.items()
+}
 {stage: tuple(values.shape) for stage, values in stage_codes["solar-cells"].items()}
 
 
@@ -654,14 +661,15 @@ title = "With few images, a linear classifier is as good as fine-tuning"
 plots.bars(list(rows), means, spreads, title=title, colours=["blue", "sky", "green", "vermilion"])
 
 # %% [markdown]
-# ± is the spread: over five draws of the training images (linear), or over the seeds (fine-tuned). *Which of the usual
+# ± is the spread: over five draws of the training images (linear), or over the seeds, each with its own draw
+# (fine-tuned). *Which of the usual
 # advice do you see?*
 
 # %% tags=["item-36"]
 mean = {cell: {method: torch.tensor(v).mean().item() for method, v in row.items()} for cell, row in table.items()}
 for name in prepared:
-    *linear_ones, tuned_one = mean[name, LITTLE[name]].values()
-    assert tuned_one < max(linear_ones) + 0.03, f"{name}, little data: a linear classifier is as good"
+    head, tuned_one = (mean[name, LITTLE[name]][method] for method in ("linear, head", "fine-tuned"))
+    assert tuned_one < head + 0.03, f"{name}, little data: a linear classifier is about as good, or better"
 
 
 # %% tags=["item-36"]
@@ -674,7 +682,7 @@ assert min(more("fine-tuned"), more("linear, head")) > 0.03, "more images help, 
 {method: f"{100 * more(method):+.1f} points" for method in table["solar-cells", LITTLE["solar-cells"]]}
 
 # %% [markdown]
-# - **Little data:** a linear classifier is at least as good as fine-tuning, on both sets. As advised.
+# - **Little data:** a linear classifier is about as good as fine-tuning, or better, on both sets. As advised.
 #   *Trouble* fits the solar cells well: 10 images a class leave every method far from the best.
 # - **More data** helps every method by many points. In the quick budget, "a lot" is 15 or 60 images a class and three
 #   epochs: not enough to make fine-tuning the winner. The full budget has 100 and 600, at 224 pixels.
@@ -764,8 +772,9 @@ maps.shape
 
 # %% [markdown]
 # A place of the map is responsible for a box when the box's *centre* lies in it. Its score must be the highest
-# (cross-entropy over all places), and it learns the box relative to itself. So do the one-stage detectors that you find
-# in use, with many more places. `helpers/detector.py` has it in two functions, `boxes_of` and `loss`.
+# (cross-entropy over all places), and it learns the box relative to itself. The first YOLO (2016) gave each box to its
+# centre's place, too. Detectors in use have many more places, and decide at *each* of them by itself whether something is
+# there: a photograph may hold many things. `helpers/detector.py` has ours in two functions, `boxes_of` and `loss`.
 #
 # How good is a box? **Intersection over union** (IoU): the area that found and true box share, divided by the area that
 # at least one of them covers. 1 is perfect, 0 is a miss.
@@ -875,34 +884,34 @@ f"gradients reach {reached} weight tensors of Lite0, up to block 5"
 
 # %% [markdown]
 # ### Exercise 6 · advise (2 points, marked by hand)
-# Two classmates ask you. One has 40 labelled X-ray images, 20 a class. The other has 50,000 labelled photographs of shops.
-# Both have a network with ImageNet's weights. What do you advise to each, and why? Use at least two *results of this
-# lesson* (with numbers), and say what each must measure besides. Five to eight sentences.
+# Two classmates ask you. One has 40 labelled X-ray images, 20 a class. The other has 50,000 labelled photographs of
+# shops. Both have a network with ImageNet's weights. What do you advise to each, and why? Use at least two *results of
+# this lesson* (with numbers), and say what each must measure besides. Five to eight sentences.
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "advise", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
 # 40 X-ray images: very little, and very different from photographs. I would neither train from scratch (with 5 images a
 # class it stayed about 6 points behind, and a schedule three times as long didn't help) nor fine-tune at once (with few
 # images the linear classifier was at least as good in our table, and costs a second). So: a linear classifier on frozen
-# codes, of an earlier block *and* of the last stage, for the last layers are the specific ones: all five layers of the solar
-# cells, frozen, were nearly as bad as random ones (about 38 and 30 %), the first three did little harm (2 points). With 40
-# images the spread over draws is several points: measure by cross-validation, with several splits.
-# 50,000 photographs of shops: a lot, and similar. Fine-tune all layers from the pretrained weights: it starts faster, and in
-# our runs it repaired what was specific (71 % frozen, 92 % fine-tuned; 89 % from scratch). From scratch nearly catches up
-# with many images (the lead fell from 6 points to about one), but takes longer. Measure the linear classifier first: if it
-# is within the spread, it is enough. Both keep a simple baseline, because a source can harm (random labels: about 5 points
-# below scratch, even fine-tuned).
+# codes, of an earlier block *and* of the last stage, for the last layers are the specific ones: all five layers of the
+# solar cells, frozen, were nearly as bad as random ones (about 38 and 30 %), the first three did little harm (2
+# points). With 40 images the spread over draws is several points: measure by cross-validation, with several splits.
+# 50,000 photographs of shops: a lot, and similar. Fine-tune all layers from the pretrained weights: it starts faster,
+# and in our runs it repaired what was specific (71 % frozen, 92 % fine-tuned; 89 % from scratch). From scratch nearly
+# catches up with many images (the lead fell from 6 points to about one), but takes longer. Measure the linear
+# classifier first: if it is within the spread, it is enough. Both keep a simple baseline, because a source can harm
+# (random labels: about 5 points below scratch, even fine-tuned).
 #
-# Marking: 1 point for a fitting advice to each (little + different: linear on frozen codes, also of an earlier stage; a lot +
-# similar: fine-tune), with a reason. 1 point for two results of the lesson with numbers, and for what to measure (several
-# seeds or splits, a baseline).
+# Marking: 1 point for a fitting advice to each (little + different: linear on frozen codes, also of an earlier stage; a
+# lot + similar: fine-tune), with a reason. 1 point for two results of the lesson with numbers, and for what to measure
+# (several seeds or splits, a baseline).
 # ### END SOLUTION
 
 # %% [markdown]
 # ## What to remember
 # - Domain: what inputs, how often. Task: which labels, which function. Say which of the two changes.
-# - First layers are general, last layers specific; the less similar the source, the earlier "specific" begins. Fine-tuning
-#   repairs it.
+# - First layers are general, last layers specific; the less similar the source, the earlier "specific" begins.
+#   Fine-tuning repairs it.
 # - Pretraining pays most where target images are few. With many images and a long schedule, scratch catches up.
 # - A source can harm. Keep the baseline from scratch, several seeds, and compare seed by seed.
 # - Of methods that are equally good within the spread, take the cheapest; a rule is only as good as its table.

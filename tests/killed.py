@@ -14,11 +14,19 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tqdm import tqdm
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 Task = Callable[[Path], str]  # works in a folder, and returns a digest of what it made
+
+
+def own_lock() -> None:
+    """tqdm's lock is shared with forked processes: one that is killed with it in hand would keep it from the others."""
+    tqdm.set_lock(threading.RLock())
 
 
 def child(task: Task, folder: Path, *, kill_at: int | None = None, bytes_a_file: int = 0) -> dict:
@@ -33,6 +41,7 @@ def child(task: Task, folder: Path, *, kill_at: int | None = None, bytes_a_file:
     out.unlink(missing_ok=True)
     pid = os.fork()
     if pid == 0:
+        own_lock()
         said, done, calls = io.StringIO(), {}, 0
 
         def count(*_: object) -> None:
@@ -195,6 +204,7 @@ def at_once(task: Task, folder: Path, number: int) -> list[dict]:
     for i in range(number):
         pid = os.fork()
         if pid == 0:
+            own_lock()
             (folder.parent / f"{i}.digest").write_text(task(folder))
             os._exit(0)
         pids.append(pid)

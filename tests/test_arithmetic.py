@@ -49,16 +49,6 @@ def test_output_size_is_that_of_max_pool_in_ceil_mode(size, kernel, stride, padd
     assert arithmetic.output_size(size, kernel, ceil_mode=True, **options) == pool(torch.zeros(1, 1, size)).shape[-1]
 
 
-@SMALL
-@given(**sizes, output_padding=st.integers(0, 3))
-def test_transposed_size_is_that_of_the_library(size, kernel, stride, padding, dilation, output_padding):
-    assume(output_padding < max(stride, dilation))
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "output_padding": output_padding}
-    expected = arithmetic.transposed_size(size, kernel, **options)
-    assume(expected >= 1)
-    assert F.conv_transpose1d(torch.zeros(1, 1, size), torch.zeros(1, 1, kernel), **options).shape[-1] == expected
-
-
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"kernel": 0}, {"stride": 0}, {"dilation": 0}, {"padding": -1}])
 def test_impossible_settings_are_named(wrong):
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):

@@ -12,8 +12,17 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from helpers import training
-from helpers.augmentation import PCALighting, ResNetCrop, averaged, jensen_shannon, multi_scale_crops, ten_crops
+from helpers import datasets, strengths, training
+from helpers.augmentation import (
+    ColourJitter,
+    PCALighting,
+    RandomAffine,
+    ResNetCrop,
+    averaged,
+    jensen_shannon,
+    multi_scale_crops,
+    ten_crops,
+)
 from helpers.learnable import LearnableAugment, LearnableStep, match_distribution, standard_steps
 
 
@@ -25,6 +34,26 @@ def coloured(n: int = 12, size: int = 16) -> torch.Tensor:
     """Float images (n, 3, size, size) in 0-255 whose colours vary together, as those of photographs do."""
     light = torch.rand(n, 1, size, size, generator=draws())
     return (200 * light + 40 * torch.rand(n, 3, size, size, generator=draws(1))).clamp(0, 255)
+
+
+# Crops and light
+
+
+def test_a_crop_that_is_not_turned_stays_inside_the_image():
+    """What is done outside makes no difference there: the fast way and the mirrored borders agree."""
+    images = coloured()
+    options = {"area": (0.2, 1.0), "stretch": 2.0}
+    straight, as_good_as = (RandomAffine(**options, rotate=angle)(images, draws()) for angle in (0.0, 1e-7))
+    assert torch.allclose(straight, as_good_as, atol=1e-2)
+
+
+def test_jitter_changes_contrast_around_the_mean_then_the_light():
+    images = coloured(n=1)
+    changed = ColourJitter(0.3, 0.3)(images, draws(2))
+    generator = draws(2)
+    gain, light = (torch.rand(1, generator=generator) * 0.6 + 0.7 for _ in range(2))
+    expected = ((images - images.mean()) * gain + images.mean()) * light
+    assert torch.allclose(changed, expected.clamp(0, 255), atol=1e-3)
 
 
 # PCA lighting
@@ -217,3 +246,35 @@ def test_a_learned_augmentation_serves_the_training_loop():
     model = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 2))
     history = training.fit(model, stripes(40), epochs=1, augment=augment)
     assert math.isfinite(history["train_loss"][0])
+
+
+# The explorer's strengths
+
+LADDERS = {ladder.name: ladder for ladder in strengths.ladders(PCALighting.of(coloured()))}
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_a_draw_of_a_ladder_only_gets_stronger_and_leaves_the_global_generator_alone(name):
+    ladder, image = LADDERS[name], v2.functional.pil_to_tensor(datasets.photograph("cat").resize((48, 48)))
+    before = torch.random.get_rng_state()
+    drawn = [ladder.samples(image, value, 8) for value in ladder.values]
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(drawn[0], ladder.samples(image, ladder.values[0], 8))
+    assert all(one.shape == (8, 3, 48, 48) and one.dtype == torch.uint8 for one in drawn)
+    far = [(one.float() - image).abs().mean().item() for one in drawn]
+    if name not in ("AugMix", "RandAugment"):  # they draw among operations whose strengths don't compare
+        assert far == sorted(far)
+    assert (far[0] > 0 and far[-1] > far[0]) or len(far) == 1
+    assert all("{" not in text.format(v=value) for value in ladder.values for text in (ladder.say, ladder.code))
+
+
+@pytest.mark.parametrize("name", [name for name in LADDERS if name not in ("PCA lighting", "noise", "blur")])
+def test_the_line_that_the_explorer_shows_makes_what_it_shows(name):
+    ladder, image = LADDERS[name], torch.randint(0, 256, (3, 24, 24), generator=draws()).byte()
+    known = {"RandomAffine": RandomAffine, "ColourJitter": ColourJitter, "v2": v2}
+    for value in ladder.values:
+        written = eval(ladder.code.format(v=value), known)
+        if isinstance(written, nn.Module):
+            written = strengths._each(written)
+        right = written(image.float().expand(3, -1, -1, -1), draws(5)).round().clamp(0, 255).byte()
+        assert torch.equal(ladder.samples(image, value, 3, seed=5), right)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from made import stripes
+from packaging.version import Version
 
 from helpers import backbones, codes, machine
 
@@ -41,6 +42,27 @@ def test_openvino_gives_the_same_float32_codes(cache, network, stage, size):
     slow = codes.extract(network, IMAGES, stage, size=size, engine="torch", device=CPU)
     fast = codes.extract(network, IMAGES, stage, size=size, engine="openvino", device=CPU)
     assert (slow - fast).abs().max() <= 1e-3 * slow.abs().max()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO isn't installed")
+@pytest.mark.skipif(Version(torch.__version__) < Version("2.5"), reason="PyTorch 2.4 can't export it and serves itself")
+def test_a_network_that_was_moved_in_inference_mode_is_converted_too(cache):
+    network = backbones.load("efficientnet_lite0")
+    with torch.inference_mode():
+        network.to(memory_format=torch.channels_last)
+    assert codes.extract(network, IMAGES, engine="openvino", device=CPU).shape == (70, 1280)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_bf16_codes_point_the_same_way_and_have_a_file_of_their_own(cache, network, engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    exact = codes.extract(network, IMAGES, engine=engine, device=CPU)
+    rough = codes.extract(network, IMAGES, engine=engine, device=CPU, precision="bf16")
+    assert torch.cosine_similarity(exact, rough).min() > 0.995
+    assert len(list((cache / "codes").glob("*.npy"))) == 2
+    with pytest.raises(ValueError, match="precision is 'half'"):
+        codes.extract(network, IMAGES, precision="half")
 
 
 def test_the_second_call_reads_the_file(cache, network, monkeypatch):
@@ -148,6 +170,7 @@ def test_where_openvino_fails_pytorch_serves(cache, network, monkeypatch, capsys
         raise RuntimeError("this layer can't be converted")
 
     monkeypatch.setattr(codes, "_openvino", broken)
+    monkeypatch.setattr(codes, "_converted", {})
     monkeypatch.setattr(codes, "_WORTH_CONVERTING", 0)  # else PyTorch serves these few images at once
     found = codes.extract(network, IMAGES, device=CPU)
     assert found.shape == (70, 1280)

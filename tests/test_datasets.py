@@ -19,6 +19,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made import stripes
 from PIL import Image
 
 from helpers import datasets, download, machine, pictures, sources
@@ -826,3 +827,14 @@ def test_few_shot_of_too_few():
         datasets.few_shot(torch.tensor([0, 0, 0, 1, 1]), 3, classes=("cat", "dog"))
     with pytest.raises(ValueError, match="at least one"):
         datasets.few_shot(torch.tensor([0, 1]), 0)
+
+
+def test_a_large_part_lies_in_a_file_as_the_whole_set_does(monkeypatch):
+    whole, rows, mapped = stripes(600), torch.arange(599, -1, -2), []
+    real = np.memmap
+    monkeypatch.setattr(datasets.np, "memmap", lambda *a, **k: mapped.append(k["shape"]) or real(*a, **k))
+    monkeypatch.setattr(datasets, "_LARGE", 100_000)
+    part = whole.subset(rows)
+    assert mapped == [(300, 1, 32, 32)]
+    assert torch.equal(part.images, whole.images[rows]) and torch.equal(part.labels, whole.labels[rows])
+    assert whole.subset(rows[:10]).labels.tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1] and len(mapped) == 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from copy import deepcopy
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from grading import tasks
+from grading import judge, tasks
 from grading.bench import Bench
 from grading.sandbox import Limits, isolated
 from grading.tasks import Lesson
@@ -138,15 +139,18 @@ def add_1(n):
     return -1
 """,
     "files are searched": """
-import glob, os
+import os
+LIBRARIES = {"helpers", "site-packages", "lib", "include", "share"}  # large, and no secret
 def add_1(n):
     roots = [ROOT, ROOT + "/lessons", ROOT + "/tests", ROOT + "/build", "/root", "/home", "/tmp", "/work", FOLDER]
     for root in roots:
-        for path in glob.glob(root + "/**/*.py", recursive=True) + glob.glob(root + "/**/*.db", recursive=True):
-            if "helpers" in path or ".venv" in path or "site-packages" in path: continue
-            try:
-                if b"HIDDEN" in open(path, "rb").read(): return n + 1
-            except OSError: pass
+        for folder, inner, files in os.walk(root):
+            inner[:] = [name for name in inner if name not in LIBRARIES and not name.startswith(".venv")]
+            for name in files:
+                if not name.endswith((".py", ".db", ".ipynb")): continue
+                try:
+                    if b"HIDDEN" in open(os.path.join(folder, name), "rb").read(): return n + 1
+                except OSError: pass
     return -1
 """,
     "other processes are read": """
@@ -170,7 +174,7 @@ def add_1(n):
                     a, b = (int(x, 16) for x in line.split()[0].split("-"))
                     with open(f"/proc/{pid}/mem", "rb") as file:
                         file.seek(a)
-                        if b"1000 + " in file.read(b - a): return n + 1
+                        if bytes([49, 48, 48, 48, 32, 43, 32]) in file.read(b - a): return n + 1  # not its own text
         except OSError: pass
     return -1
 """,
@@ -315,6 +319,17 @@ def test_no_slow_cheat_gets_a_mark(small: Lesson, title: str, tmp_path: Path):
     try_cheats(small, [title], tmp_path)
 
 
+def test_waiting_for_a_busy_machine_is_not_charged(monkeypatch):
+    """A cell that a busy machine kept for a minute takes from the notebook's time what it was granted, not more."""
+    now = [100.0]
+    monkeypatch.setattr(judge.time, "monotonic", lambda: now[0])
+    clock = judge.Clock(2.0, os.getpid())
+    now[0] += 0.5
+    assert clock.charged() == 0.5
+    now[0] += 60
+    assert clock.charged() == 2.0
+
+
 def test_feedback_shows_no_hidden_test(small: Lesson):
     code = """
 seen = []
@@ -326,7 +341,10 @@ def add_1(n):
 """
     with Bench(small.setup, SHORT) as bench:
         result = bench.judge(tasks.prepare(small, notebook(small, {"add_1": code})).task)["checks"]["add_1"]
-    assert result["score"] == 1.0 and result["hidden_failed"]
+        raises = {"add_1": "def add_1(n):\n    raise ValueError('too hot')"}
+        said = bench.judge(tasks.prepare(small, notebook(small, raises)).task)["checks"]["add_1"]["output"]
+    assert "raised ValueError: too hot (line 2 of add_1).\n" in said, "the student's line, and none of the judge's"
+    assert result["score"] == 1.0 and result["hidden_failed"] and result["seen"] == 2.0
     assert "called with 0" in result["printed"]
     assert "1000" not in json.dumps(result)
 

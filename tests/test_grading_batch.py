@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import stat
 import zipfile
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 from nbformat import v3, v4
 from test_grading import CHEATS, notebook
 
 from grading import __main__ as grading
-from grading import collect
-from grading.gradebook import Marks
+from grading import collect, tasks
+from grading.gradebook import Marks, harmless
 from grading.sandbox import isolated
 from grading.tasks import Lesson
 from tools import lesson
@@ -82,6 +85,14 @@ def broken(course: Lesson) -> dict[str, tuple[bytes, list[float] | None]]:
         second = v4.new_code_cell("# the second half\nhalf_way = 2", metadata=book.cells[place].metadata)
         book.cells.insert(place + 1, second)
 
+    def below(book):
+        for name, text in (
+            ("add_1", course.released.cells[_cells(book, "add_1")].source),
+            ("add_2", "def add_2(n):\n    return 0"),
+        ):
+            book.cells.insert(_cells(book, name) + 1, v4.new_code_cell(right[name]))
+            book.cells[_cells(book, name)].source = text
+
     def tampered(book):
         for cell in book.cells:
             if cell.metadata.get("nbgrader", {}).get("grade"):
@@ -132,7 +143,7 @@ def broken(course: Lesson) -> dict[str, tuple[bytes, list[float] | None]]:
     edit("Deleted", deleted, [2.0, 0.0, 2.0, 2.0])
     edit("Tampered", tampered, [0.0, 2.0, 2.0, 2.0])
     edit("Reordered", lambda book: book.cells.reverse())
-    for change in (duplicated, split, stripped, colab, old, windows, emoji, helper, magic, raw):
+    for change in (duplicated, split, below, stripped, colab, old, windows, emoji, helper, magic, raw):
         edit(change.__name__.title(), change)
     titles = ["an endless loop", "an endless loop under a bare except", "a fork bomb in the cell", "much memory"]
     titles += ["much output", "os._exit in the cell", "all processes are killed", "the score is patched"]
@@ -202,6 +213,16 @@ def test_batch_survives(course: Lesson, tmp_path: Path, capsys):
     assert all(_marks(line) == _marks(lines[number]) for number, line in alone.items())
 
 
+def test_own_cells_right_below_an_answer_belong_to_it(course: Lesson):
+    book = notebook(course, {})
+    book.cells.insert(_cells(book, "why") + 1, v4.new_markdown_cell("Because."))
+    book.cells.insert(_cells(book, "add_1") + 1, v4.new_code_cell("add_1(3)"))
+    book.cells.insert(_cells(book, "add_2_check") + 1, v4.new_code_cell("def add_2(n):\n    return n + 2"))
+    work = tasks.prepare(course, book)
+    assert work.untouched == set(course.questions) - {"why"}, "what defines nothing, or comes after the check, is none"
+    assert work.notebook.cells[_cells(work.notebook, "why")].source == "Because."
+
+
 def test_an_interrupted_run_goes_on_and_only_changed_files_are_graded_again(
     course: Lesson, tmp_path: Path, monkeypatch
 ):
@@ -237,7 +258,46 @@ def test_marks_given_by_hand_are_merged(course: Lesson, tmp_path: Path):
     line = _grade(course, path, tmp_path / "g")["5000"]
     assert line["why"] == "1.5" and line["total"] == "9.5" and line["to grade by hand"] == ""
     assert "Short, but right." in (tmp_path / "g" / "01_try" / "feedback" / "ann.html").read_text()
-    assert "Participant 5000,Ann,9.5,10" in (tmp_path / "g" / "01_try" / "moodle.csv").read_text()
+    with open(tmp_path / "g" / "01_try" / "moodle.csv", encoding="utf-8-sig", newline="") as file:
+        (line,) = csv.DictReader(file)  # Moodle's importer refuses a file without these columns, as it spells them
+    assert (line["Identifier"], line["Grade"], line["Feedback comments"]) == (
+        "Participant 5000",
+        "9.5",
+        "why: Short, but right.",
+    )
+    assert datetime.fromisoformat(line["Last modified (grade)"].removesuffix(" UTC"))
+    with zipfile.ZipFile(tmp_path / "g" / "01_try" / "feedback.zip") as pages:
+        assert pages.namelist() == ["ann_5000_assignsubmission_file_/feedback.html"]
+
+
+def test_a_check_can_give_everybody_the_points(lesson_file, tmp_path: Path):
+    score = "check.equal(1000, expected=1000 + 1)\n### END HIDDEN TESTS\ncheck.score()"
+    changed = Lesson(lesson_file(edit=(score, score.replace("check.score()", "2.0"))))
+    path = _zip(tmp_path / "one.zip", changed, 0, {"Ann": (lesson.dump(notebook(changed, {"add_2": "1"})), None)})
+    assert _marks(_grade(changed, path, tmp_path / "g")["5000"]) == [2.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>x</script>",
+        "a <img src=x onerror=x>",
+        "<!-- --><b onclick=x>",
+        "[a](javascript:x)",
+        "[a](java&#115;cript:x)",
+        "[a](JavaScript\\:x)",
+        "[a][b]\n\n[b]: javascript&colon;x",
+        "<javascript:x>",
+    ],
+)
+def test_a_text_runs_nothing_in_the_graders_browser(text: str):
+    page = HTMLExporter().markdown2html({}, harmless(text))
+    assert set(re.findall(r"<([^/ >]+)", page)) == {"p"}, page
+
+
+def test_math_and_code_stay_what_they_are():
+    text = "> $x_1 < 2$, `a < b`, *R & D*"
+    assert harmless(text) == text
 
 
 def test_a_dask_cluster_gives_the_same_marks(course: Lesson, tmp_path: Path):
@@ -268,16 +328,17 @@ def test_without_a_dask_scheduler_it_is_told(course: Lesson, tmp_path: Path, cap
         ("limaana_LATE_123_456_09_lab-1.ipynb", "limaana", "123"),
         ("TP 3/Łukasz Żak/09_lab (2).ipynb", "ukasz_zak", ""),
         ("ana lima 09_lab (1).ipynb", "ana_lima", ""),
-        ("王小明_9_assignsubmission_file_/x.ipynb", None, "9"),
+        ("王小明_9_assignsubmission_file_/x.ipynb", "student_9", "9"),
+        ("王小明/x.ipynb", "student_acf979cc", ""),
     ],
 )
-def test_names(tmp_path: Path, file: str, student: str | None, number: str):
+def test_names(tmp_path: Path, file: str, student: str, number: str):
     path = tmp_path / "in" / file
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     (one,), left = collect.collect(tmp_path / "in")
     assert (one.number, left) == (number, [])
-    assert one.student == student or (student is None and one.student.startswith("student_"))
+    assert one.student == student
 
 
 def test_the_last_version_counts(tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from made import stripes
 
-from helpers import backbones, layers, machine, transfer
+from helpers import layers, machine, transfer
 
 
 @pytest.fixture
@@ -91,14 +91,3 @@ def test_accuracies_draw_other_images_for_each_seed(tmp_path, monkeypatch):
     ]
     assert found.tolist() == pytest.approx(each) and asked[:3] == [0, 1, 2]
     assert not torch.equal(layers.few(pool, 8, 0).images, layers.few(pool, 8, 1).images)
-
-
-def test_codes_of_several_stages_in_one_pass_are_those_of_each_stage(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "cache_dir", lambda: tmp_path)
-    images, backbone = stripes(6), backbones.load(pretrained=False)
-    backbone.to(machine.device())
-    found = layers.stage_codes(backbone, images, ["block2", "block5"])
-    for stage, values in found.items():
-        with torch.inference_mode():
-            expected = backbone.codes(images.images.to(machine.device()), stage).cpu()
-        assert torch.allclose(values, expected, rtol=1e-3, atol=1e-4), stage

@@ -56,6 +56,25 @@ def test_c_is_chosen_and_beats_the_worst_choice():
     assert chosen.accuracy(values[100:], labels[100:]) >= min(tested)
 
 
+def test_the_choice_of_c_counts_what_converged_heads_would():
+    values, labels = made(n=300, d=40, apart=0.8)
+    x, spread, _ = linear._rotate(torch.nn.functional.normalize(values))
+    inside = torch.ones(300, 2)
+    inside[::2, 0] = inside[1::2, 1] = 0
+    for kind in ("svm", "logistic"):
+        start = None
+        for C in linear.CHOICES:
+            problem = (x, spread, labels, 3, kind, C)
+            start = linear._minimise(*problem, inside=inside, steps=6, start=start)
+            whole = linear._minimise(*problem, inside=inside, steps=500)
+            fast, slow = (linear._scores(x, *solution).argmax(2) for solution in (start, whole))
+            assert ((fast == slow) | (inside == 1))[inside == 0].float().mean() > 0.97
+            for fold in (0, 1):  # and a fold learns from its own codes only
+                alone = inside[:, fold] == 1
+                head = linear.fit(values[alone], labels[alone], kind=kind, C=C)
+                assert (head.predict(values) == slow[:, fold]).float().mean() > 0.97
+
+
 def test_labels_that_mean_nothing_are_not_learned():
     generator = torch.Generator().manual_seed(0)
     values, labels = torch.randn(300, 30, generator=generator), torch.randint(0, 2, (300,), generator=generator)
@@ -79,5 +98,7 @@ def test_wrong_arguments_are_explained():
         linear.fit(values, labels, kind="forest")
     with pytest.raises(ValueError, match="120 codes, but 10 labels"):
         linear.fit(values, labels[:10])
+    with pytest.raises(ValueError, match="1 of 120 codes hold NaN or infinity"):
+        linear.fit(values.index_fill(0, torch.tensor([7]), float("nan")), labels)
     with pytest.raises(ValueError, match=r"must be \(N, 20\)"):
         linear.fit(values, labels).scores(values[:, :5])

@@ -89,6 +89,3 @@ def test_the_figures_name_their_axes():
     path = probes.descend_line(x, x, 0.1)
     figure = probes.valleys({"a": (x, x, *path), "b": (x, x, *path)})
     assert {axis.get_xlabel() for axis in figure.axes} == {"weight w"} and figure.axes[0].get_title() == "a"
-    picture = torch.zeros(1, 4, 4)
-    figure = probes.changes({"turn": [picture] * 2, "blur": [picture] * 2}, {"turn": "ab", "blur": "cd"}, title="!")
-    assert [axis.get_title() for axis in figure.axes] == list("abcd") and figure.axes[2].get_ylabel() == "blur"

@@ -25,12 +25,17 @@ def test_student_repository_has_no_answers(tmp_path: Path):
     folder = tmp_path / "students"
     release.student_repository(folder, lesson.sources())
     names = {path.relative_to(folder).parts[0] for path in folder.rglob("*") if ".git" not in path.parts}
-    allowed = {"notebooks", "helpers", "data", "requirements.txt", "environment.yml", "README.md", ".gitignore"}
-    assert names <= allowed | {"LICENSE", "LICENSE-text"}
+    allowed = {"notebooks", "helpers", "data", "requirements.txt", "requirements-dev.txt", "environment.yml"}
+    assert names <= allowed | {"README.md", "LICENSE", "LICENSE-text", ".gitignore"}
+    ours, theirs = (
+        {path.relative_to(top) for path in (top / "helpers").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+        for top in (lesson.ROOT, folder)
+    )
+    assert ours == theirs, "everything of helpers, with the explorers' pages"
     private = _private_lines()
     assert len(private) > 100
     for path in folder.rglob("*"):
-        if path.is_file() and ".git" not in path.parts:
+        if path.is_file() and ".git" not in path.parts and path.suffix != ".png":
             text = path.read_text(encoding="utf-8")
             if path.suffix == ".ipynb":
                 text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])

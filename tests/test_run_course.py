@@ -75,6 +75,17 @@ def test_course_runs_is_measured_and_is_not_run_again(lesson_file, tmp_path, run
     assert "<math" in page and "secret_1" in page
     assert "data:image/png;base64," in index and "minutes" in index and "quick budget" in index
 
+    index = site.write(build, students=True, lessons=source.parent)
+    page = (index.parent / "01_try.html").read_text()
+    assert "data:image/png;base64," in page, "the figures stay"
+    for secret in ("secret_1", "check.equal(1000", "Because of this long reason", "2 of 2"):
+        assert secret not in page, "an answer shows"
+    source.write_text(source.read_text() + "\n# %%\n3\n")
+    assert site.unsolve(nbformat.read(build / "executed" / "01_try.ipynb", 4), lesson.student(source)) is None
+    source.write_text(source.read_text().replace("1 + 1", "2 + 1"))
+    with pytest.raises(ValueError, match="run make course"):
+        site.write(build, students=True, lessons=source.parent)
+
 
 @pytest.mark.fault("Training", "a lesson fails in `make course`", outcome="where and why; the other lessons stay")
 def test_failing_lesson_says_where_and_why_and_the_others_stay(lesson_file, tmp_path, run):

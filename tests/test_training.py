@@ -63,6 +63,57 @@ def test_first_epoch_equals_a_plain_loop():
     assert torch.allclose(weights(model), weights(plain), atol=1e-5)
 
 
+def plain_net() -> nn.Module:
+    """No dropout and no BatchNorm: cutting a batch changes nothing but the order of sums."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 2))
+
+
+@pytest.mark.fault(
+    "Training", "a batch that doesn't fit into the GPU's memory", outcome="computed in pieces, said aloud; same weights"
+)
+def test_a_batch_that_does_not_fit_is_computed_in_pieces(capsys):
+    class Small(nn.Sequential):
+        def forward(self, images):
+            if len(images) > 10 and self.training:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().forward(images)
+
+    options = {"epochs": 2, "batch": 32, "rate": 1e-5, "optimiser": "sgd", "augment": AUGMENT}
+    whole, cut = plain_net(), Small(*plain_net())
+    expected = training.fit(whole, TRAIN, **options)
+    history = training.fit(cut, TRAIN, **options)
+    assert capsys.readouterr().out.count("it is computed in 4 pieces") == 1
+    assert torch.allclose(weights(whole), weights(cut), atol=1e-6)
+    assert history["train_loss"] == pytest.approx(expected["train_loss"]) and history.stopped == "finished"
+
+
+def test_a_small_last_batch_is_not_cut_into_single_images():
+    seen = []
+
+    class Small(nn.Sequential):
+        def forward(self, images):
+            if self.training:
+                if len(images) > 8:
+                    raise torch.OutOfMemoryError("CUDA out of memory.")
+                seen.append(len(images))
+            return super().forward(images)
+
+    flat = Small(nn.Flatten(), nn.Linear(1024, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))  # a single image stops it
+    history = training.fit(flat, stripes(67), epochs=1, batch=32)
+    assert history.stopped == "finished" and sum(seen) == 67 and seen[-1] == 3
+
+
+def test_images_too_many_for_the_device_come_batch_by_batch(monkeypatch, capsys):
+    options = {"epochs": 2, "batch": 32, "rate": 1e-2, "augment": AUGMENT}
+    resident, streamed = fresh(), fresh()
+    training.fit(resident, TRAIN, **options)
+    monkeypatch.setattr(training, "_free", lambda device: 1000.0)
+    training.fit(streamed, TRAIN, **options)
+    assert "too many for the GPU" in capsys.readouterr().out
+    assert torch.equal(weights(resident), weights(streamed))
+
+
 @pytest.mark.fault("Training", "Ctrl-C", outcome="the history so far; resumed, the same bits as uninterrupted")
 def test_interrupted_and_resumed_is_the_same_to_the_bit(tmp_path):
     options = {"epochs": 5, "rate": 1e-2, "batch": 32, "augment": AUGMENT, "seed": 1}
@@ -152,7 +203,7 @@ def test_metrics_are_scikit_learns():
     assert found.accuracy == pytest.approx(accuracy_score(labels, predicted))
     assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
     assert found.weighted_accuracy == pytest.approx(
-        accuracy_score(labels, predicted, sample_weight=soft.max(1).values), abs=1e-6
+        accuracy_score(labels, predicted, sample_weight=soft.max(1).values.numpy()), abs=1e-6
     )
     assert found.auc == pytest.approx(roc_auc_score(labels, probabilities[:, 1]))
     assert found.loss == pytest.approx(

@@ -68,11 +68,26 @@ def accuracies(rows: list[dict]) -> str:
 def speeds(name: str, result: dict) -> str:
     """A line for each case of a benchmark: medians, the fastest way first."""
     fast = -1 if result["unit"] == "images/s" else 1
-    lines = [f"**{name}**, {result['unit']} ({result['where']['chip']}; torch {result['where']['torch']}; medians)", ""]
+    rounds = len(next(iter(next(iter(result["figures"].values())).values())))
+    turns = "one round" if rounds == 1 else f"medians of {rounds} rounds"
+    lines = [f"**{name}**, {result['unit']} ({result['where']['chip']}; torch {result['where']['torch']}; {turns})", ""]
     for case, arms in result["figures"].items():
         middle = sorted(((statistics.median(v), arm) for arm, v in arms.items()), key=lambda pair: fast * pair[0])
-        lines.append(f"- {case}: " + " · ".join(f"{arm} {value:.3g}" for value, arm in middle))
+        lines.append(
+            f"- {case}: " + " · ".join(f"{arm} {value:{',.0f' if value >= 1000 else '.3g'}}" for value, arm in middle)
+        )
     return "\n".join(lines)
+
+
+def explorers(rows: list[dict]) -> str:
+    """The slowest first paint and the slowest step of each explorer: benchmarks/explorers.py's results."""
+    names = dict.fromkeys(row["explorer"] for row in rows)
+    slowest = {
+        name: [max(row[key] for row in rows if row["explorer"] == name) for key in ("first_paint_ms", "step_ms")]
+        for name in names
+    }
+    lines = " · ".join(f"{name} {paint:.0f}, {step:.1f}" for name, (paint, step) in slowest.items())
+    return f"**explorers**, ms to the first paint, ms of the slowest step (medians): {lines}"
 
 
 def results() -> str:
@@ -80,6 +95,8 @@ def results() -> str:
     parts = []
     if (file := RESULTS / "accuracy.jsonl").exists():
         parts.append(accuracies([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]))
+    if (file := RESULTS / "explorers.jsonl").exists():
+        parts.append(explorers([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]))
     parts += [speeds(file.stem, site.read_json(file)) for file in sorted(RESULTS.glob("*.json"))]
     return "\n\n".join(parts)
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from nbformat.v4 import new_markdown_cell
 
-from tools import lesson
+from tools import lesson, remote
 
 RELEASE = lesson.ROOT / "build" / "release"
 # All that students need; a file that is new to the course stays private until it is named here.
-PUBLIC = ("notebooks/*.ipynb", "helpers/*.py", "data/README.md", "requirements.txt", "environment.yml", "LICENSE*")
+PUBLIC = ("notebooks/*.ipynb", "helpers/*.py", "helpers/pages/*", "data/README.md", "LICENSE*")
+PUBLIC += ("requirements.txt", "requirements-dev.txt", "environment.yml")
 README = """# {title}
 
 Open the notebooks in `notebooks/` with JupyterLab (`pip install -r requirements.txt`, then `jupyter lab`), or on Colab.
@@ -81,16 +82,25 @@ def student_repository(folder: Path, sources: list[Path]) -> list[Path]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
                 written.append(target)
+    address = _origin(folder)
     for source in sources:
         target = folder / "notebooks" / f"{source.stem}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(lesson.dump(lesson.student(source)))
+        target.write_bytes(lesson.dump(lesson.student(source, address)))
         written.append(target)
     (folder / "README.md").write_text(README.format(title="Transfer learning and data augmentation"), encoding="utf-8")
     (folder / ".gitignore").write_text("data/*\n!data/README.md\n.ipynb_checkpoints/\n__pycache__/\n", encoding="utf-8")
     if not (folder / ".git").exists() and shutil.which("git"):
         subprocess.run(["git", "init", "--quiet", str(folder)], check=False)
     return written
+
+
+def _origin(folder: Path) -> str:
+    """Where Colab fetches the students' repository from: its own GitHub remote; empty when it has none yet."""
+    if not (folder / ".git").exists() or not shutil.which("git"):
+        return ""
+    command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
+    return remote.https_form(subprocess.run(command, capture_output=True, text=True).stdout)
 
 
 def main(arguments: list[str] | None = None) -> int:

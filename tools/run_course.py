@@ -140,6 +140,7 @@ def execute(notebook: NotebookNode, name: str, folder: Path, progress: Progress)
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],  # a kernel's remarks on its own start say nothing about the lesson
         resources={"metadata": {"path": str(folder)}},
+        store_widget_state=False,  # no Python runs behind a page: the explorers' stills are shown instead
         on_cell_start=start,
         on_cell_executed=done,
     )

@@ -1,7 +1,11 @@
-"""Executed notebooks as pages that need no network: ``python -m tools.site`` (what ``make site`` runs)."""
+"""Executed notebooks as pages that need no network: ``python -m tools.site`` (what ``make site`` runs).
+
+``--students`` writes build/site-students instead: the same pages and figures, with the exercises unsolved.
+"""
 
 from __future__ import annotations
 
+import argparse
 import base64
 import html
 import json
@@ -46,15 +50,20 @@ document.getElementById("search").addEventListener("input", event => {
 });"""
 
 
-def write(build: Path = BUILD) -> Path:
-    """Write ``build/site`` from what is in ``build/executed`` and return the index page."""
-    site, measured = build / "site", read_json(build / "measured.json")
+def write(build: Path = BUILD, students: bool = False, lessons: Path = lesson.LESSONS) -> Path:
+    """Write ``build/site`` from what is in ``build/executed`` and return the index page.
+
+    students: write ``build/site-students``, with the exercises as ``lessons`` gives them to students.
+    """
+    site, measured = build / ("site-students" if students else "site"), read_json(build / "measured.json")
     site.mkdir(parents=True, exist_ok=True)
     exporter = HTMLExporter(extra_template_basedirs=[str(Path(__file__).parent / "templates")], template_name="course")
     # Not embed_images: it takes inline HTML apart tag by tag, and formulas with it.
     entries, sections, pages = [], [], sorted((build / "executed").glob("*.ipynb"))
     for path in pages:
         notebook = nbformat.read(path, as_version=4)
+        if students:
+            unsolve(notebook, lesson.student(lessons / f"{path.stem}.py"))
         notebook.metadata["title"] = title(notebook)
         entries.append(_entry(path.stem, notebook, notebook.metadata.get("course", {})))
         sections += [[notebook.metadata["title"], f"{path.stem}.html", *found] for found in headings(notebook)]
@@ -66,8 +75,24 @@ def write(build: Path = BUILD) -> Path:
     for page in set(site.glob("*.html")) - {site / f"{path.stem}.html" for path in pages}:
         page.unlink()
     index = site / "index.html"
-    index.write_text(_index(entries, measured, sections), encoding="utf-8")
+    index.write_text(_index(entries, measured, sections, students), encoding="utf-8")
     return index
+
+
+def unsolve(executed: NotebookNode, student: NotebookNode) -> None:
+    """Exercises and their checks as students get them, without outputs, in an executed notebook; in place.
+
+    Raises:
+        ValueError: a cell that students don't get: the lesson has changed since it was executed.
+    """
+    given = {cell.id: cell for cell in student.cells}
+    for cell in executed.cells:
+        if cell.id not in given:
+            raise ValueError("The lesson has changed since it was executed: run make course first.")
+        if "nbgrader" in cell.metadata:
+            cell.source = given[cell.id].source
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
 
 
 def title(notebook: NotebookNode) -> str:
@@ -136,7 +161,8 @@ def _entry(name: str, notebook: NotebookNode, run: dict) -> str:
     )
 
 
-def _index(entries: list[str], measured: dict, sections: list[list[str]]) -> str:
+def _index(entries: list[str], measured: dict, sections: list[list[str]], students: bool) -> str:
+    which = "executed; the exercises are yours" if students else "solved and executed"
     machines = "".join(
         f'<p class="small">{html.escape(budget)} budget: {html.escape(run["machine"])}</p>'
         for budget, run in sorted(measured.items())
@@ -146,7 +172,7 @@ def _index(entries: list[str], measured: dict, sections: list[list[str]]) -> str
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><title>The course</title>'
         f"<style>{_STYLE}</style></head><body><h1>Transfer learning and data augmentation</h1>"
-        f"<p>The lessons, solved and executed.</p>{machines}"
+        f"<p>The lessons, {which}.</p>{machines}"
         '<p><label>Search <input type="search" id="search"></label></p><ul id="found" aria-live="polite"></ul>'
         f"{''.join(entries)}<script>const SECTIONS = {found};{_SEARCH}</script>"
         "</body></html>\n"
@@ -154,7 +180,9 @@ def _index(entries: list[str], measured: dict, sections: list[list[str]]) -> str
 
 
 def main() -> None:
-    print(write())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--students", action="store_true", help="the exercises unsolved")
+    print(write(students=parser.parse_args().students))
 
 
 if __name__ == "__main__":

@@ -111,6 +111,12 @@ def pca_lighting(images, values, directions, alphas):
     return (images + ((alphas * values) @ directions.T)[:, :, None, None]).clamp(0, 1)
 
 
+# %% pca_lighting | wrong | changes the caller's images
+def pca_lighting(images, values, directions, alphas):
+    images += ((alphas * values) @ directions.T)[:, :, None, None]
+    return images
+
+
 # %% pca_lighting | wrong | only the first direction
 def pca_lighting(images, values, directions, alphas):
     return images + (alphas[:, :1] * values[0] * directions[:, 0])[:, :, None, None]
@@ -156,6 +162,13 @@ def five_crops(height, width, crop):
 def five_crops(height, width, crop):
     h, w = height - crop, width - crop
     return [(0, 0), (0, w), (h, 0), (h, w), ((h + 1) // 2, (w + 1) // 2)]
+
+
+# %% five_crops | wrong | both halves of the centre rounded
+def five_crops(height, width, crop):
+    bottom, right = height - crop, width - crop
+    centre = height // 2 - crop // 2, width // 2 - crop // 2
+    return [(0, 0), (0, right), (bottom, 0), (bottom, right), centre]
 
 
 # %% five_crops | wrong | takes the image for a square

@@ -24,7 +24,7 @@ TESTING := $(NBVAL) -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 # In a container one is root, and Jupyter wants to be told that this is meant.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: bench course lab test cell notebooks site remote release grade formgrader test-grading lint clean
+.PHONY: bench course lab test cell notebooks site remote release grade formgrader test-grading test-lessons lint clean
 .DEFAULT_GOAL := course
 
 $(READY): requirements.txt requirements-dev.txt requirements.lock
@@ -58,7 +58,7 @@ cell:
 	@$(PYTHON) -m venv --clear $(CELL) && $(CELL)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(CELL)/bin/uv pip install --quiet --python $(CELL)/bin/python $(CHOICE_$(PACKAGES)) -r requirements-dev.txt
 	@$(CELL)/bin/python -m tools.build_notebooks --solved build/solved
-	@$(CELL)/bin/python -m pytest $(TESTING) $(TESTS)
+	@PYTHONPATH=$(CURDIR) $(CELL)/bin/python -m pytest $(TESTING) $(TESTS)
 
 notebooks: $(READY)
 	@$(PY) -m tools.build_notebooks
@@ -85,6 +85,9 @@ formgrader: $(READY)
 
 test-grading: $(READY)
 	@$(PY) -m pytest -m sweep -s tests/test_grading.py
+
+test-lessons: $(READY)
+	@$(PY) -m pytest -m sweep -n $(WORKERS) tests/test_lessons.py
 
 bench: $(READY)
 	@for part in training codes heads augment processes time_to_accuracy growth explorers; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done

@@ -594,7 +594,7 @@ plots.images(stacks, titles, title="Each 3×3 layer lets a unit see 2 pixels mor
 # So $L$ layers of size $F$ and stride 1 see $1 + L(F-1)$ pixels **of the input**. In the *previous layer* a unit still
 # sees $F$×$F$. Say which one you mean.
 #
-# Two 3×3 layers see as much as one 5×5 layer, with 18 weights instead of 25 (and a ReLU between them).
+# Two 3×3 layers see as much as one 5×5 layer, with 18 weights instead of 25 (and a ReLU, $\max(0, x)$, between them).
 #
 # *How many 3×3 layers with stride 1 until one unit sees 224 pixels?*
 
@@ -687,13 +687,13 @@ figure
 #
 # ### Exercise 7 · receptive field (3 points)
 # Write `receptive_field(layers)`: `layers` is a list of `(kernel, stride, dilation)`, from the input upwards. The
-# result is the number of input pixels, along one axis, that one unit of the last layer sees.
-# Example: `receptive_field([(3, 2, 1), (3, 1, 1)])` is 7.
+# result is the width, along one axis, from the first to the last input pixel that one unit of the last layer sees (gaps
+# count). Example: `receptive_field([(3, 2, 1), (3, 1, 1)])` is 7.
 
 
 # %% nbgrader={"grade": false, "grade_id": "receptive_field", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def receptive_field(layers):
-    """Input pixels (along one axis, an int) seen by one unit. layers: [(kernel, stride, dilation), ...]."""
+    """Width of the field of one unit, in input pixels (an int). layers: [(kernel, stride, dilation), ...]."""
     ### BEGIN SOLUTION
     size, jump = 1, 1
     for kernel, stride, dilation in layers:

@@ -122,9 +122,9 @@ assert min(is_cat.values()) > 0.5 and set(most_disturbing) == {"noise", "another
 most_disturbing
 
 # %% [markdown]
-# A large network, trained on 1.28 million images, ignores a lot: it takes even the negative for a cat. The mirrored cat
-# costs next to nothing: ImageNet networks are trained with flips. What disturbs it most are noise, which hides the fine
-# pattern of the fur, and a colour that no cat has.
+# A network that was trained on 1.28 million images ignores a lot, at least on this cat: the mirror, which its training
+# contained, and even the negative and "upside down", which it hardly did. What disturbs it most are noise and a colour
+# that no cat has.
 #
 # *Is a change that doesn't disturb the network always a good augmentation?* No: the network was asked for **cats**. Each
 # of these changes is fine *somewhere*. None is fine *everywhere*:
@@ -137,8 +137,8 @@ most_disturbing
 # | traffic lights | crops, noise | another hue |
 #
 # ### Exercise 1 · ignore it? (2 points)
-# For each line, `True` if the network should ignore the change, `False` if it alters (or may alter) the right answer.
-# Fill in all eight values; for example, "darker" for a cat is `True`.
+# For each line, `True` if the network should ignore the change, `False` if it alters (or may alter) the right answer, or
+# makes an image that the network will never meet. Fill in all eight values; for example, "darker" for a cat is `True`.
 
 # %% nbgrader={"grade": false, "grade_id": "ignore", "locked": false, "schema_version": 3, "solution": true, "task": false}
 # The keys: "digit, mirrored"   "digit, moved by one pixel"   "street, mirrored"   "street, upside down"
@@ -172,8 +172,9 @@ hint = "Hold a 2 or a 7 before a mirror: is it still one?"
 check.that("a digit, mirrored", lambda answer: answer["digit, mirrored"] is False, hint=hint)
 ### BEGIN HIDDEN TESTS
 truth = dict(zip(keys, (False, True, True, False, True, False, True, False), strict=True))
+hint = "Does the right answer change? Do such images occur?"
 for key in keys[1:6] + keys[7:]:
-    check.that(key, lambda answer, key=key: answer[key] is truth[key], hint="Does the right answer change?")
+    check.that(key, lambda answer, key=key: answer[key] is truth[key], hint=hint)
 ### END HIDDEN TESTS
 check.score()
 
@@ -428,8 +429,9 @@ assert by_scale[-1].mean() < by_scale[:3].mean(), "640 is too large for a networ
 dict(zip(scales, by_scale.mean(1).tolist(), strict=True)), by_scale.mean().item()
 
 # %% [markdown]
-# At 640 each view shows only a bit of fur, and a single view may be badly wrong. The average over all is safe. This is
-# no luck: $-\log$ is convex, so the loss of the averaged probability is never above the average of the losses.
+# Scales near 224 do best. At 640 each view shows only a bit of fur, and a single view may be badly wrong. The average
+# over all is worse than the best scale, but safe: $-\log$ is convex, so the loss of the averaged probability is never
+# above the average of the losses, that of a view drawn at random.
 
 # %% tags=["item-28"]
 loss_of_mean, mean_of_losses = -by_scale.mean().log(), -by_scale.log().mean()
@@ -748,8 +750,9 @@ assert gains["turns and crops"].mean() > best_general + 0.01, "what we know of d
 
 # %% [markdown]
 # These are gains seed by seed, in points. No general method comes near the turns and crops: **knowing the task beats a
-# strong general policy.** Among the general ones the spread over the seeds is as large as the differences: three seeds
-# can't rank them. They were made for large networks and long trainings, where they show their worth.
+# general policy**, here, where the policies draw once a batch. Among the general ones the spread over the seeds is as
+# large as the differences: so few seeds can't rank them. They were made for large networks and long trainings, where
+# they show their worth.
 #
 # ## 7. An augmentation that learns
 #

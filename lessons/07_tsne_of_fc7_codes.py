@@ -132,7 +132,7 @@ plots.images(
     titles,
     columns=7,
     size=1.5,
-    title="Near in pixels: light and dark in the same places. Near in codes: the same kind of thing",
+    title="An image, its neighbours in pixels (light and dark in the same places), and in codes",
 )
 
 # %% [markdown]
@@ -271,7 +271,9 @@ figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 for (name, share), colour in zip(shares.items(), ("blue", "orange", "green"), strict=False):
     axis.plot(range(1, 101), share[:100], color=plots.COLOURS[colour], label=name)
 axis.axvline(2, color="black", linestyle=":")
-axis.set(title="Two axes hold a small part of the variance", xlabel="principal components", ylabel="share of variance")
+axis.set(
+    title="Two axes hold less than half of the variance", xlabel="principal components", ylabel="share of variance"
+)
 axis.set_ylim(0, 1)
 axis.legend()
 plt.show()
@@ -489,7 +491,7 @@ pca_planes = {name: [embedding.pca(sample(name, seed)[1], 2) for seed in SEEDS] 
 # %% tags=["item-19"]
 maps = [pca_planes[main][0], planes[main][0], embedding.tsne(pixels(main, sample(main)[0]))]
 titles = ["PCA of codes", "t-SNE of codes", "t-SNE of pixels"]
-maps_of(main, maps, titles, "t-SNE of the codes shows islands of one class; two PCA axes are too few")
+maps_of(main, maps, titles, "t-SNE shows islands of one class; two PCA axes are too few")
 
 # %% tags=["item-19"]
 maps = [pca_planes["solar-cells"][0], planes["solar-cells"][0]]
@@ -866,9 +868,7 @@ for (name, found), colour in zip(stage_accuracy.items(), ("blue", "orange", "gre
     mean, spread = values.mean(1), values.std(1, ddof=1)
     axis.errorbar(range(len(mean)), mean, spread, color=plots.COLOURS[colour], marker="o", capsize=3, label=name)
 axis.set_xticks(range(len(stages)), stages, rotation=45)
-axis.set(
-    title="Scenes do best with late stages; digits and solar cells gain nothing from them", ylabel="10-NN accuracy, %"
-)
+axis.set(title="Scenes do best with late stages; digits and solar cells in the middle", ylabel="10-NN accuracy, %")
 axis.legend()
 plt.show()
 
@@ -891,14 +891,14 @@ assert peak.min() > 0, "digits: the last stages lose what the middle knew"
 assert "15-scene" not in sets or gain("15-scene").min() > 0.05, "scenes: the late stages know more than the middle"
 
 # %% [markdown]
-# Early stages are *generic*: an edge is an edge. Late ones are *specific* to photographs of things. That helps scenes. It
-# does nothing for solar cells, and digits lose by it. For a very different task, try codes from the middle as well,
-# and compare (lesson 8 does so).
+# Early stages are *generic*: an edge is an edge. Late ones are *specific* to photographs of things. That helps scenes.
+# Solar cells gain nothing by it, and digits lose a part of what block 5 knew. For a very different task, try codes from
+# the middle as well, and compare (lesson 8 does so).
 
 # %% tags=["item-20", "item-19"]
 chosen = ("block1", "block4", "penultimate")
 maps = [embedding.tsne(F.normalize(by_stage[main][stage][::2])) for stage in chosen]
-maps_of(main, maps, chosen, "The classes come apart from stage to stage", every=2)
+maps_of(main, maps, chosen, "An early, a middle and a late stage", every=2)
 
 # %% [markdown]
 # ## 9. The picture map
@@ -998,7 +998,7 @@ plots.images(
 # In 15-Scene one building is "insidecity" *and* "tallbuilding": one of the two is always counted wrong. The labels of
 # the other 17 agree, but the pairs still do harm: *how many have one picture in the training part and the other in the
 # test?* A comparison of bytes (the line that was printed on loading) finds the equal ones only. The codes also find
-# pairs that were scaled or compressed again.
+# pairs that were scaled or compressed again. (Digits, where they stand in: none are equal, and near ones do no harm.)
 
 # %% tags=["item-19"]
 train, test = (set(part.tolist()) for part in datasets.split(sets[main], seed=0))
@@ -1064,7 +1064,7 @@ for name, least in (("15-scene", 0.85), ("digits", 0.7), ("solar-cells", 0.2)):
 assert max(caught["solar-cells"]) < min(caught[main]), "but only as well as the codes separate the classes"
 
 # %% [markdown]
-# Where classes lie apart, nearly all wrong labels are found. Where they overlap, as with solar cells, much that looks
+# Where classes lie apart, most wrong labels are found. Where they overlap, as with solar cells, much that looks
 # suspicious is only a hard case. And which labels of the set *as it is* are suspicious? Judge yourself:
 
 # %% tags=["item-19"]

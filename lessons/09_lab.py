@@ -107,8 +107,8 @@ plots.images([datasets.photograph(cat)], title="\n".join(f"{name}: {p:.0%}" for 
 
 # %% [markdown]
 # The course's first lab used VGG16. Its weights need a download of 528 MB. Where they are here, `backbones.available()`
-# names it, `backbones.load("vgg16")` takes the place of our network, and its codes are called `"fc7"`. Nothing else
-# changes below.
+# names it, `backbones.load("vgg16")` can take the place of our network in your classifier, and its codes are called
+# `"fc7"`. (Sections 3 and 5 keep to Lite0: VGG16 has other stages, and no BatchNorm.)
 
 # %% tags=["item-40"]
 backbones.available()
@@ -339,8 +339,8 @@ check.score()
 # - The ladder protects an **honest** student from choosing by the test part without noticing.
 # - It does not keep a secret. The labels are files on this machine, and restarting the notebook resets the board.
 # - Your mark comes from the same notebook, run again with `COURSE_LAB_SEED` set to a number that you don't know. All
-#   images are divided anew, and all is trained again. A sound method scores the same, within a point or two. Settings
-#   tuned to one split fall back, and labels written down don't fit any more.
+#   images are divided anew, and all is trained again. A sound method scores the same, within two or three points.
+#   Settings tuned to one split fall back, and labels written down don't fit any more.
 # - Against somebody who copies labels from files, only reading the code helps. Your code will be read.
 #
 # The first line of the board: a head on *tiny images*, 16×16 gray pixels. It also shows the form that your own
@@ -558,7 +558,7 @@ assert min(rows["last layer only"]) > max(rows["from scratch"]) + 3 * error["fro
 {name: f"{statistics.mean(v):.1%} ± {error[name]:.1%}" for name, v in rows.items()}
 
 # %% tags=["item-40"]
-dots(rows, "From scratch is far behind" + " (225 images to learn from)" * quick)
+dots(rows, "The last layer alone is far ahead of training from scratch" + "\n(225 images to learn from)" * quick)
 
 # %% [markdown]
 # The number behind ± is the standard error of *one* division, from the number of its validation images: 68 % of such
@@ -566,7 +566,9 @@ dots(rows, "From scratch is far behind" + " (225 images to learn from)" * quick)
 #
 # From scratch is out of the question with so few images. But in the quick run, training more of the network doesn't beat
 # its last layer either: 225 images and a few steps can spoil a body more easily than improve it. That is a result about
-# *this* many images, pixels and steps. With more of each the order can turn round: lesson 06 measures where.
+# *this* many images, pixels and steps. With more of each the order can turn round: lesson 06 measures where. And one draw
+# of images is little evidence, when more of the network learns: on the solar cells the second division gives
+# 79 and 82 % for the last two plans, where this one gives 54 and 49 % (`used = folds` runs all three).
 #
 # **Your turn:** change the plan, and run it. What can be changed: the fields of `transfer.Settings`. An example stands
 # in the comment.
@@ -688,8 +690,8 @@ check.score()
 #
 # ### Exercise 8 · the contract (2 points)
 # Write `my_classifier(labelled)`: it takes an `ImageSet` and returns a function `predict(image_set)`, which takes an
-# `ImageSet` and returns class numbers, int64 (N,). `tiny_classifier` above has this form. It must work for any number
-# of classes, and `predict` must not read `image_set.labels`. The check trains it on 24 toy images. Keep that
+# `ImageSet` and returns class numbers, an int64 tensor (N,). `tiny_classifier` above has this form. It must work for any
+# number of classes, and `predict` must not read `image_set.labels`. The check trains it on 24 toy images. Keep that
 # below ten seconds: when your work is marked, a check is stopped after 30 seconds of computing, or at 3 GB of memory.
 #
 # *Useful:* `codes.extract(network, image_set, size=...)`, `linear.fit(values, labels)` chooses C by cross-validation when
@@ -699,7 +701,7 @@ check.score()
 
 # %% nbgrader={"grade": false, "grade_id": "my_classifier", "locked": false, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 def my_classifier(labelled):
-    """Learn from an ImageSet; return predict(image_set) -> class numbers, int64 (N,)."""
+    """Learn from an ImageSet; return predict(image_set) -> class numbers, an int64 tensor (N,)."""
     ### BEGIN SOLUTION
     views = codes.VIEWS[:1] if machine.budget() == "quick" else codes.VIEWS  # more views cost as much time each
 
@@ -739,8 +741,9 @@ check.score()
 # %% [markdown]
 # ### Exercise 9 · the board (2 points, marked by hand)
 # Train your classifier on `board.labelled`, and submit it: `board.submit(predict)`. Leave in this cell only the
-# classifier that you want to be marked. It will be run again on a division that you don't know. There, on 15-Scene, 89 %
-# and more give 2 points, 80 % give 1 point (solar cells: 82 % and 76 %).
+# classifier that you want to be marked. It will be run again on a division that you don't know; there the board shows its
+# own score, not the best one so far. On 15-Scene, 89 % and more give 2 points, 80 % give 1 point; on solar cells 82 %, and
+# 2 points of accuracy more than the tiny images have.
 
 # %% nbgrader={"grade": true, "grade_id": "leaderboard", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 score = ...
@@ -748,7 +751,8 @@ score = ...
 score = board.submit(my_classifier(board.labelled))
 assert score >= {"15-scene": 0.89, "solar-cells": 0.82}[everything.name], "the solved lab gets both points"
 # Marking: run the notebook with COURSE_LAB_SEED set to a number of your own, and read the board's line under this cell.
-# 2 points from 89 % (solar cells 82 %), 1 point from 80 % (76 %). 0 points where the code reads test labels from files.
+# 2 points from 89 % (solar cells 82 %), 1 point from 80 % (solar cells: two per cent above the line of the tiny images,
+# which get 77 to 81 % there). 0 points where the code reads test labels from files.
 # A score more than 3 points below the one reported is not punished here, but the half page must not claim it.
 ### END SOLUTION
 score
@@ -798,7 +802,7 @@ predictor.Predictor(network, softmax, labelled.classes, choices=mistakes)
 #    scenes, X-rays (much less like ImageNet); if you had solar cells, street views (much more like it). Give a reason.
 #
 # Published on 15-Scene (100 images a class to learn from): spatial pyramid 81.4 % (Lazebnik et al. 2006); fc7 codes of an
-# ImageNet network and an SVM 84.2 %, of a network trained on 2.4 million pictures of *places* 90.2 % (Zhou et al. 2014).
+# ImageNet network and an SVM 84.2 %, of a network trained on 2.5 million pictures of *places* 90.2 % (Zhou et al. 2014).
 # On the solar cells: descriptors and an SVM 82.4 %, VGG-19 fine-tuned 88.4 % (Deitsch et al. 2019).
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "report", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]

@@ -95,7 +95,8 @@ def page(folder: Path = TESTS) -> str:
         "# What goes wrong, and what then happens",
         "",
         "Written by `python -m tools.reliability` from the tests that inject the faults: each row is a test of",
-        "`make test`, and holds as long as it passes. What is trusted and what isn't: [SECURITY.md](../SECURITY.md).",
+        "`make test` (those of whole lessons: of `make test-lessons`), and holds as long as",
+        "it passes. What is trusted and what isn't: [SECURITY.md](../SECURITY.md).",
     ]
     for area in AREAS:
         lines += [

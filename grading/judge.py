@@ -105,12 +105,17 @@ class Clock:
         self.seconds, self._keeper = seconds, keeper
         self._start, self._before = time.monotonic(), seconds_used(keeper)[0]
 
-    def over(self) -> bool:
+    def over(self, asleep: int = 0) -> bool:
+        """Has it computed for too long, slept (that often in a row, while we waited for it), or taken far too long?"""
         passed = time.monotonic() - self._start
         if passed < self.seconds:
             return False
-        used, runs = seconds_used(self._keeper)
-        return not runs or used - self._before > 0.9 * self.seconds or passed > 8 * self.seconds
+        used = seconds_used(self._keeper)[0] - self._before
+        return asleep > 2 or used > 0.9 * self.seconds or passed > 8 * self.seconds
+
+    def runs(self) -> bool:
+        """Could the process run right now?"""
+        return seconds_used(self._keeper)[1]
 
     def charged(self) -> float:
         """What counts of the notebook's time: never more than was granted, however long a busy machine took."""
@@ -123,8 +128,10 @@ def wait(line: socket.socket, clock: Clock) -> None:
     Raises:
         TimeoutError: none came in time.
     """
+    asleep = 0  # one look isn't enough: it may just have answered, or wait for its own threads
     while not select.select([line], [], [], max(0.05, clock.seconds / 10))[0]:
-        if clock.over():
+        asleep = 0 if clock.runs() else asleep + 1
+        if clock.over(asleep):
             raise TimeoutError
 
 

@@ -330,6 +330,15 @@ def test_waiting_for_a_busy_machine_is_not_charged(monkeypatch):
     assert clock.charged() == 2.0
 
 
+def test_a_judge_that_is_slow_itself_costs_the_student_nothing(lesson_file):
+    """The student's process sleeps while the judge computes, which takes long where the machine is busy."""
+    last = "check.equal(1000, expected=1000 + 1)\n"
+    course = Lesson(lesson_file(exercises=1, edit=(last, f"import time\ntime.sleep(2.5)\n{last}")))
+    with Bench(course.setup, SHORT) as bench:
+        result = bench.judge(tasks.prepare(course, notebook(course, right_answers(course))).task)["checks"]["add_1"]
+    assert result["score"] == 2.0, result
+
+
 def test_feedback_shows_no_hidden_test(small: Lesson):
     code = """
 seen = []

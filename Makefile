@@ -58,7 +58,7 @@ cell:
 	@$(PYTHON) -m venv --clear $(CELL) && $(CELL)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@$(CELL)/bin/uv pip install --quiet --python $(CELL)/bin/python $(CHOICE_$(PACKAGES)) -r requirements-dev.txt
 	@$(CELL)/bin/python -m tools.build_notebooks --solved build/solved
-	@PYTHONPATH=$(CURDIR) $(CELL)/bin/python -m pytest $(TESTING) $(TESTS)
+	@$(CELL)/bin/python -m pytest $(TESTING) $(TESTS)
 
 notebooks: $(READY)
 	@$(PY) -m tools.build_notebooks

@@ -55,8 +55,11 @@ def tsne(codes: torch.Tensor, *, perplexity: float = 30, seed: int = 0, init: st
     """
     if not 1 <= perplexity < len(codes):
         raise ValueError(f"perplexity is {perplexity}: it must be at least 1 and below the {len(codes)} points.")
-    model = TSNE(perplexity=perplexity, init=init, random_state=seed, max_iter=steps)
-    return torch.from_numpy(model.fit_transform(pca(codes).numpy()))
+    values = pca(codes).numpy()
+    # scikit-learn's own start from PCA approximates it, by numbers drawn with the seed: other seeds, other maps
+    start = (values[:, :2] / values[:, 0].std() * 1e-4).astype("float32") if init == "pca" else init
+    model = TSNE(perplexity=perplexity, init=start, random_state=seed, max_iter=steps)
+    return torch.from_numpy(model.fit_transform(values))
 
 
 def grid(points: torch.Tensor, rows: int, columns: int) -> torch.Tensor:

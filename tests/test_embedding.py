@@ -138,3 +138,9 @@ def test_watch_is_not_fooled_by_activations_in_place():
     seen = embedding.watch(small, images, modules, given=["before"], size=2)
     assert seen["layer"].min() < 0 and torch.equal(seen["layer"], seen["before"])
     assert torch.equal(seen["after"], seen["before"].relu()) and len(seen["after"]) == 70
+
+
+def test_from_pca_the_seed_changes_nothing():
+    codes = torch.randn(120, 60, generator=torch.Generator().manual_seed(0))
+    maps = [embedding.tsne(codes, perplexity=5, seed=seed) for seed in range(3)]
+    assert torch.equal(maps[0], maps[1]) and torch.equal(maps[0], maps[2])

@@ -6,11 +6,11 @@ Importing a module has no side effect: nothing is downloaded, seeded or printed.
 
 - ``arithmetic``, up to ``WHOLE`` (167, 328): sizes, parameters, multiply-adds, receptive fields;
 - ``datasets`` (237): image sets, and how they are split;
-- ``backbones`` (311): pretrained networks with named stages; freezing, and a learning rate for each stage;
-- ``codes``, up to ``_runner`` (135, 271): the features of an image set, computed once;
-- ``linear`` (124): the classifier on codes;
-- ``training``, up to ``_Stepper`` (265, 468): the training loop, and what is measured;
-- ``transfer``, up to ``compare`` (252, 392): from scratch, codes and fine-tuning, compared.
+- ``backbones`` (312): pretrained networks with named stages; freezing, and a learning rate for each stage;
+- ``codes``, up to ``_runner`` (134, 273): the features of an image set, computed once;
+- ``linear`` (180): the classifier on codes;
+- ``training``, up to ``_Stepper`` (265, 465): the training loop, and what is measured;
+- ``transfer``, up to ``compare`` (251, 395): from scratch, codes and fine-tuning, compared.
 
 **With one lesson**: ``visualise`` (2), ``probes`` and ``live`` (3), ``augmentation``, ``learnable`` and
 ``strengths`` (4), ``handmade`` (5), ``tuning`` (6), ``embedding`` (7), ``layers`` and ``detector`` (8), ``lab`` (9).

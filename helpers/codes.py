@@ -155,8 +155,8 @@ def _runner(
     program += (precision,)
     if program in _converted:
         return _converted[program]
-    # OpenVINO fuses convolution, BatchNorm and activation, and is five times as fast as eager PyTorch on a CPU
-    # (benchmarks/). It serves only if it returns what PyTorch does.
+    # OpenVINO fuses convolution, BatchNorm and activation, and is three times as fast as PyTorch on a CPU
+    # (benchmarks/codes.py). It serves only if it returns what PyTorch does.
     try:
         with_openvino = _openvino(network, example, precision)
         expected, got = with_torch(example[:4]), with_openvino(example[:4])

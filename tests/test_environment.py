@@ -235,4 +235,4 @@ def test_the_reading_order_names_each_helper_and_about_its_lines():
         assert f"``{file.stem}``" in helpers.__doc__, f"say in helpers/__init__.py what {file.name} is for"
     for name, lines in re.findall(r"- ``(\w+)``.*?(\d+)\):", helpers.__doc__):
         found = len((ROOT / "helpers" / f"{name}.py").read_text(encoding="utf-8").splitlines())
-        assert abs(found - int(lines)) < 60, f"helpers/__init__.py says {lines} lines of {name}, it has {found}"
+        assert abs(found - int(lines)) < 15, f"helpers/__init__.py says {lines} lines of {name}, it has {found}"

@@ -11,9 +11,9 @@ import jupytext
 import nbformat
 import pytest
 import torch
-from conftest import LESSON
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from made import LESSON
 from test_datasets import encoded, picture
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

@@ -155,7 +155,7 @@ def broken(course: Lesson) -> dict[str, tuple[bytes, list[float] | None]]:
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
-    from conftest import lesson_text
+    from made import lesson_text
 
     folder = tmp_path_factory.mktemp("lessons")
     (folder / "01_try.py").write_text(lesson_text(4), encoding="utf-8")

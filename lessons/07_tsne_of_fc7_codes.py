@@ -868,7 +868,8 @@ for (name, found), colour in zip(stage_accuracy.items(), ("blue", "orange", "gre
     mean, spread = values.mean(1), values.std(1, ddof=1)
     axis.errorbar(range(len(mean)), mean, spread, color=plots.COLOURS[colour], marker="o", capsize=3, label=name)
 axis.set_xticks(range(len(stages)), stages, rotation=45)
-axis.set(title="Scenes do best with late stages; digits and solar cells in the middle", ylabel="10-NN accuracy, %")
+title = "Digits and solar cells do best in the middle" + ", scenes with late stages" * ("15-scene" in sets)
+axis.set(title=title, ylabel="10-NN accuracy, %")
 axis.legend()
 plt.show()
 

@@ -46,22 +46,11 @@ def ours(network: backbones.Backbone, image_set: datasets.ImageSet, fresh: bool,
     return len(image_set) / (time.perf_counter() - start)
 
 
-class _Codes(torch.nn.Module):
-    """What is exported: pixels -> codes."""
-
-    def __init__(self, network: backbones.Backbone) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.network.codes(pixels, "penultimate")
-
-
 def onnx_arm(network: backbones.Backbone, images: torch.Tensor) -> Callable[[], float]:
     import onnxruntime
 
     file = io.BytesIO()
-    torch.onnx.export(_Codes(network).eval(), (images[:BATCH].float(),), file, dynamo=False)
+    torch.onnx.export(codes._Codes(network, "penultimate").eval(), (images[:BATCH].float(),), file, dynamo=False)
     session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda: speed(images, lambda part: session.run(None, {name: part.float().numpy()}))
@@ -69,7 +58,7 @@ def onnx_arm(network: backbones.Backbone, images: torch.Tensor) -> Callable[[], 
 
 def openvino_arm(network: backbones.Backbone, images: torch.Tensor, precision: str) -> Callable[[], float]:
     """Several batches at once, as its documentation advises for throughput."""
-    core, model = codes._convert(lambda part: network.codes(part, "penultimate"), images[:BATCH])
+    core, model = codes._convert(codes._Codes(network, "penultimate"), images[:BATCH])
     hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
     compiled = core.compile_model(model, "CPU", hints)
     from openvino import AsyncInferQueue

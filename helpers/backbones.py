@@ -123,8 +123,7 @@ class Backbone(nn.Module):
 
         def stop(value: torch.Tensor) -> None:
             seen.append(value)
-            if not _exporting():
-                raise _Enough  # the rest of the network isn't needed (an export prunes it by itself)
+            raise _Enough  # the rest of the network isn't needed
 
         if stage == "penultimate":
             handle = self.head.register_forward_pre_hook(lambda module, args: stop(args[0]))
@@ -174,10 +173,6 @@ class Backbone(nn.Module):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
         return digest.hexdigest()
-
-
-# PyTorch before 2.7 has no ``is_exporting``.
-_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 class _Enough(Exception):

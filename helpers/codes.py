@@ -1,8 +1,9 @@
 """Features ("CNN codes") of an image set: any stage of any network, at the machine's speed, kept on disk.
 
-A cached file is named by everything that changes the codes: the network's weights and preprocessing, stage,
-pooling, image size, flip, precision, and the images' own hash. It grows batch by batch, so an extraction that was
-interrupted goes on where it stopped; a finished one carries a checksum, and a damaged one is made again.
+A cached file is named by everything that changes the codes: the network's weights and preprocessing, stage, pooling,
+image size, flip, precision, and the images' own hash. It grows batch by batch, so an extraction that was interrupted
+goes on where it stopped; a finished one carries a checksum, and a damaged one is made again. A subset's codes are
+rows of those of the set that it was taken from, where they are there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from helpers.backbones import Backbone, evaluating
 from helpers.datasets import ImageSet
 
 _BATCH = 64
-_WORTH_CONVERTING = 10_000_000  # pixels: until OpenVINO has converted a network, PyTorch has done 1,000 images of 96²
+_WORTH_CONVERTING = 4_000_000  # pixels: until OpenVINO has converted a network, PyTorch has done 400 images of 96²
 VIEWS = ({}, {"flip": True}, {"crop": 0.875}, {"flip": True, "crop": 0.875})
 """Views of an image for ``extract``; the mean code over them is better than one (Razavian et al. 2014, section 3)."""
 
@@ -67,31 +68,27 @@ def extract(
         raise ValueError(f"engine is {engine!r}: it must be 'auto', 'torch' or 'openvino'.")
     if precision not in ("float32", "bf16"):
         raise ValueError(f"precision is {precision!r}: it must be 'float32' or 'bf16'.")
-    what = (
-        backbone.fingerprint(),
-        stage,
-        pool,
-        size,
-        flip,
-        crop,
-        image_set.fingerprint,
-        engine,
-        device.type,
-        precision,
-    )
-    key = hashlib.blake2b(repr(what).encode(), digest_size=12).hexdigest()
+    weights = backbone.fingerprint()
     folder = machine.cache_dir() / "codes"
     folder.mkdir(exist_ok=True)
-    file = folder / f"{backbone.name}-{stage}-{image_set.name}-{key}.npy"
 
-    def network(images: torch.Tensor) -> torch.Tensor:
-        return backbone.codes(images, stage, pool)
+    def file_of(images: ImageSet) -> Path:
+        what = (weights, stage, pool, size, flip, crop, images.fingerprint, engine, device.type, precision)
+        key = hashlib.blake2b(repr(what).encode(), digest_size=12).hexdigest()
+        return folder / f"{backbone.name}-{stage}-{images.name}-{key}.npy"
+
+    file = file_of(image_set)
+
+    def known() -> torch.Tensor | None:
+        found = _read(file)
+        return _from_larger(image_set, file_of) if found is None else found
 
     def compute(part: ImageSet, file: Path | None) -> torch.Tensor:
         with evaluating(backbone.to(device)):
             first = _batch(image_set, 0, size, flip, crop)
             fast = "torch" if engine == "auto" and len(part) * size**2 < _WORTH_CONVERTING else engine
-            run = _runner(backbone, network, first, fast, device, precision, (what[0], stage, pool, first.shape[1:]))
+            program = _Codes(backbone, stage, pool)
+            run = _runner(program, first, fast, device, precision, (weights, stage, pool, first.shape[1:]))
             rows = _Rows(file, len(part), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
             quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
@@ -104,7 +101,7 @@ def extract(
         return rows.finish()
 
     if parallel.count() > 1:
-        if cache and (found := parallel.from_first(lambda: _read(file))) is not None:
+        if cache and (found := parallel.from_first(known)) is not None:
             return found
         places = torch.arange(len(image_set))[parallel.share(len(image_set))]
         found = parallel.gather(compute(image_set.subset(places), None), len(image_set))
@@ -115,9 +112,21 @@ def extract(
         return found
     # A second process that wants the same codes waits for them.
     with FileLock(file.with_suffix(".lock")) if cache else contextlib.nullcontext():
-        if cache and (found := _read(file)) is not None:
+        if cache and (found := known()) is not None:
             return found
         return compute(image_set, file if cache else None)
+
+
+def _from_larger(image_set: ImageSet, file_of: Callable[[ImageSet], Path]) -> torch.Tensor | None:
+    """The codes of a subset, from those of a set that it is a part of; ``None`` when there are none."""
+    larger, rows = image_set, torch.arange(len(image_set))
+    while larger.part_of is not None:
+        larger, rows = larger.part_of[0], larger.part_of[1][rows]
+        if (found := _read(file_of(larger))) is not None:
+            # Somebody may have put other images in the place of these (dataclasses.replace).
+            pairs = zip(rows.split(256), image_set.images.split(256), strict=True)
+            return found[rows] if all(torch.equal(larger.images[part], images) for part, images in pairs) else None
+    return None
 
 
 def _batch(image_set: ImageSet, start: int, size: int, flip: bool, crop: float) -> torch.Tensor:
@@ -132,50 +141,55 @@ def _batch(image_set: ImageSet, start: int, size: int, flip: bool, crop: float) 
     return images.flip(-1) if flip else images
 
 
+class _Codes(nn.Module):
+    """Pixels -> codes, as a module of its own: that is what is converted."""
+
+    def __init__(self, backbone: Backbone, stage: str, pool: str = "avg") -> None:
+        super().__init__()
+        self.backbone, self.stage, self.pool = backbone, stage, pool
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.backbone.codes(images, self.stage, self.pool)
+
+
 def _runner(
-    backbone: Backbone,
-    network: Callable[[torch.Tensor], torch.Tensor],
-    example: torch.Tensor,
-    engine: str,
-    device: torch.device,
-    precision: str,
-    program: tuple,
+    program: _Codes, example: torch.Tensor, engine: str, device: torch.device, precision: str, what: tuple
 ) -> Callable[[torch.Tensor], np.ndarray]:
-    """The function that turns a batch of pixels into codes."""
+    """The function that turns a batch of pixels into codes. ``what`` names the program, for the next set or view."""
 
     @torch.inference_mode()
     def with_torch(images: torch.Tensor) -> np.ndarray:
         pixels = images.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return network(pixels).float().cpu().numpy()
+            return program(pixels).float().cpu().numpy()
 
-    backbone.to(memory_format=torch.channels_last)  # 1.5x on this CPU path, for convolutions
+    program.to(memory_format=torch.channels_last)  # 1.5x on this CPU path, for convolutions
     if device.type != "cpu" or engine == "torch":
         return with_torch
-    program += (precision,)
-    if program in _converted:
-        return _converted[program]
+    what += (precision,)
+    if what in _converted:
+        return _converted[what]
     # OpenVINO fuses convolution, BatchNorm and activation, and is three times as fast as PyTorch on a CPU
     # (benchmarks/codes.py). It serves only if it returns what PyTorch does.
     try:
-        with_openvino = _openvino(network, example, precision)
+        with_openvino = _openvino(program, example, precision)
         expected, got = with_torch(example[:4]), with_openvino(example[:4])
         near = 1e-3 if precision == "float32" else 0.2  # two bf16 programs round at other places
         if np.linalg.norm(expected - got) <= near * np.linalg.norm(expected):
             _converted.clear()
-            _converted[program] = with_openvino
+            _converted[what] = with_openvino
             return with_openvino
         reason = "its codes differ from PyTorch's"
     except Exception as error:  # not installed, or a layer that it can't convert: PyTorch serves
         reason = machine.reason(error)
     if engine == "openvino":
-        raise RuntimeError(f"OpenVINO can't serve {backbone.name} here ({reason}): use engine='torch'.")
+        raise RuntimeError(f"OpenVINO can't serve {program.backbone.name} here ({reason}): use engine='torch'.")
     print(f"Codes are computed with PyTorch, not OpenVINO ({reason}): right, but slower.")
     return with_torch
 
 
-def _openvino(network: Callable, example: torch.Tensor, precision: str) -> Callable[[torch.Tensor], np.ndarray]:
-    core, model = _convert(network, example)
+def _openvino(program: _Codes, example: torch.Tensor, precision: str) -> Callable[[torch.Tensor], np.ndarray]:
+    core, model = _convert(program, example)
     # By name: the default rounds to bfloat16 where the CPU has it, and then codes depend on the machine.
     options = {"INFERENCE_PRECISION_HINT": {"float32": "f32", "bf16": "bf16"}[precision]}
     if "OMP_NUM_THREADS" in os.environ:  # several processes share the cores, and OpenVINO doesn't look
@@ -184,23 +198,18 @@ def _openvino(network: Callable, example: torch.Tensor, precision: str) -> Calla
     return lambda images: compiled(np.ascontiguousarray(images.numpy()))[0].copy()
 
 
-def _convert(network: Callable, example: torch.Tensor) -> tuple:
-    """(OpenVINO's core, the network as its model) for batches of 1 to 1,024 images like ``example``."""
+def _convert(program: _Codes, example: torch.Tensor) -> tuple:
+    """(OpenVINO's core, the network as its model) for any number of images like ``example``."""
     sys.modules.setdefault("openvino_telemetry", None)  # nothing is reported to anyone
     import openvino
 
-    class Codes(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return network(images)
-
-    # Without gradients: weights that were moved in inference mode can't be traced with them.
-    with warnings.catch_warnings(), contextlib.redirect_stderr(open(os.devnull, "w")), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's and converter's own deprecations
-        two = example[:1].expand(2, *example.shape[1:]).contiguous()
-        program = torch.export.export(
-            Codes().eval(), (two,), dynamic_shapes=({0: torch.export.Dim("n", max=1024)},), strict=False
-        )
-        return openvino.Core(), openvino.convert_model(program)
+    # Traced: for OpenVINO, torch.export would write each layer out in simpler operations, which takes ten times as
+    # long. Without gradients: weights that were moved in inference mode can't be traced with them.
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # tracing's own: it is no longer developed
+        traced = torch.jit.trace(program.eval(), (example[:2],), check_trace=False)
+        shape = [-1, *example.shape[1:]]
+        return openvino.Core(), openvino.convert_model(traced, example_input=example[:2], input=shape)
 
 
 class _Rows:

@@ -64,6 +64,7 @@ class ImageSet:
     train_per_class: int | None = None
     notes: tuple[str, ...] = field(default=(), repr=False)
     digest: str | None = field(default=None, repr=False)  # of the image bytes, where it is known already
+    part_of: tuple[ImageSet, torch.Tensor] | None = field(default=None, repr=False)  # a subset: of this set, these rows
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,7 +74,8 @@ class ImageSet:
         rows = torch.as_tensor(indices, dtype=torch.int64)
         own = {name: getattr(self, name) for name in ("images", "labels", "soft", "strata", "part")}
         chosen = {name: _rows(values, rows) for name, values in own.items() if values is not None}
-        return replace(self, **chosen, files=tuple(self.files[i] for i in rows.tolist()), digest=None)
+        files = tuple(self.files[i] for i in rows.tolist())
+        return replace(self, **chosen, files=files, digest=None, part_of=(self, rows))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -102,7 +102,9 @@ def accuracy(
     Without a source the first layers are random; with ``frozen`` they stay so.
     """
     if n == 0:
-        source = None  # nothing of it is kept
+        source, frozen = None, False  # nothing is kept
+    if source is None:
+        source_epochs = 0
     task = (source and source.fingerprint, seed, source_epochs)
     file = transfer.result_file(("layers", target.fingerprint, test.fingerprint, *task, n, frozen, epochs), __file__)
     if (text := transfer.read(file)) is not None:

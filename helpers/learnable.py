@@ -112,7 +112,7 @@ def match_distribution(
         (images, labels), (real, real_labels) = draw(*few), draw(*many)
         made = augment(images, generator)
         policy_optimiser.zero_grad()
-        F.softplus(-critic(made).gather(1, labels)).mean().backward()
+        F.softplus(-critic(made).gather(1, labels)).mean().backward(inputs=[*augment.parameters()])
         policy_optimiser.step()
         critic_optimiser.zero_grad()
         real_loss = F.softplus(-critic(real).gather(1, real_labels)).mean()

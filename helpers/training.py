@@ -274,7 +274,7 @@ class _Stepper:
             raise ValueError("Every weight of the model is frozen: there is nothing to learn.")
         self.model, self.device, self.precision = model, device, precision
         self.pieces = 1  # that a batch is cut into where it doesn't fit into the GPU's memory
-        fused = device.type == "cuda"  # all weights in one kernel
+        fused = device.type in ("cuda", "cpu")  # all of a weight's arithmetic in one kernel: a third of the time
         if optimiser == "adamw":
             self.optimiser = torch.optim.AdamW(parameters, lr=rate, fused=fused)
         elif optimiser == "sgd":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 
 import numpy as np
 import pytest
 import torch
 from made import stripes
-from packaging.version import Version
 
 from helpers import backbones, codes, machine
 
@@ -45,12 +45,32 @@ def test_openvino_gives_the_same_float32_codes(cache, network, stage, size):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO isn't installed")
-@pytest.mark.skipif(Version(torch.__version__) < Version("2.5"), reason="PyTorch 2.4 can't export it and serves itself")
 def test_a_network_that_was_moved_in_inference_mode_is_converted_too(cache):
     network = backbones.load("efficientnet_lite0")
     with torch.inference_mode():
         network.to(memory_format=torch.channels_last)
     assert codes.extract(network, IMAGES, engine="openvino", device=CPU).shape == (70, 1280)
+
+
+def test_a_subset_takes_its_codes_from_the_set_it_was_taken_from(cache, network, monkeypatch):
+    whole = codes.extract(network, IMAGES, engine="torch")
+    some = IMAGES.subset([5, 3, 60, 8]).subset([2, 0])  # images 60 and 5
+    with monkeypatch.context() as patch:
+        patch.setattr(codes, "_runner", lambda *a: pytest.fail("computed again"))
+        assert torch.equal(codes.extract(network, some, engine="torch"), whole[[60, 5]])
+    mirrored = dataclasses.replace(some, images=some.images.flip(-1))
+    expected = codes.extract(network, IMAGES, engine="torch", flip=True)[[60, 5]]
+    assert torch.allclose(codes.extract(network, mirrored, engine="torch"), expected, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(expected, whole[[60, 5]], atol=1e-2)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO isn't installed")
+def test_a_single_image_is_converted_too(cache, network):
+    one = IMAGES.subset([7])
+    slow = codes.extract(network, one, engine="torch", device=CPU)
+    assert torch.allclose(codes.extract(network, one, engine="openvino", device=CPU), slow, rtol=1e-2, atol=1e-3)
+    fast = codes.extract(network, IMAGES, engine="openvino", device=CPU)  # by the program that was made for one
+    assert torch.allclose(fast[7:8], slow, rtol=1e-2, atol=1e-3) and fast.shape == (70, 1280)
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])

@@ -18,7 +18,8 @@ from tools import answers, lesson
 
 ANSWERS = Path(__file__).parent / "answers"
 SAMPLE = "01_convolution_arithmetic"  # of every kind: functions, values, layers, loops
-SHORT = Limits(cell=2, total=40, memory=1500)
+SHORT = Limits(cell=2, total=40, memory=1500)  # for answers that must be stopped
+ROOMY = Limits(cell=20, total=400, memory=1500)  # for those that end by themselves, on a busy machine as well
 
 
 def notebook(course: Lesson, given: dict[str, str]) -> nbformat.NotebookNode:
@@ -294,9 +295,9 @@ def right_answers(course: Lesson) -> dict[str, str]:
 SLOW = {title for title, code in CHEATS.items() if any(w in code for w in ("while True", "10**8", "300000", "10000"))}
 
 
-def try_cheats(course: Lesson, titles: list[str], folder: Path) -> None:
+def try_cheats(course: Lesson, titles: list[str], folder: Path, limits: Limits) -> None:
     """None of them may give a mark, or cost one in another exercise of the same notebook."""
-    with Bench(course.setup, SHORT) as bench:
+    with Bench(course.setup, limits) as bench:
         for title in titles:
             code = CHEATS[title].replace("FOLDER", repr(str(folder))).replace("PORT", "22")
             code = code.replace("ROOT", repr(str(lesson.ROOT)))
@@ -310,13 +311,13 @@ def try_cheats(course: Lesson, titles: list[str], folder: Path) -> None:
 @pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
 def test_no_cheat_gets_a_mark(small: Lesson, monkeypatch, tmp_path: Path):
     monkeypatch.setenv("CANARY", "1")
-    try_cheats(small, [title for title in CHEATS if title not in SLOW], tmp_path)
+    try_cheats(small, [title for title in CHEATS if title not in SLOW], tmp_path, ROOMY)
 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("title", sorted(SLOW))
 def test_no_slow_cheat_gets_a_mark(small: Lesson, title: str, tmp_path: Path):
-    try_cheats(small, [title], tmp_path)
+    try_cheats(small, [title], tmp_path, SHORT)
 
 
 def test_waiting_for_a_busy_machine_is_not_charged(monkeypatch):
@@ -348,7 +349,7 @@ def add_1(n):
     if n == 1000: raise ValueError(f"the hidden number is {n}")
     return n + 1
 """
-    with Bench(small.setup, SHORT) as bench:
+    with Bench(small.setup, ROOMY) as bench:
         result = bench.judge(tasks.prepare(small, notebook(small, {"add_1": code})).task)["checks"]["add_1"]
         raises = {"add_1": "def add_1(n):\n    raise ValueError('too hot')"}
         said = bench.judge(tasks.prepare(small, notebook(small, raises)).task)["checks"]["add_1"]["output"]

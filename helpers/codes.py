@@ -120,12 +120,13 @@ def extract(
 def _from_larger(image_set: ImageSet, file_of: Callable[[ImageSet], Path]) -> torch.Tensor | None:
     """The codes of a subset, from those of a set that it is a part of; ``None`` when there are none."""
     larger, rows = image_set, torch.arange(len(image_set))
-    while larger.part_of is not None:
+    while larger.part_of is not None and len(larger.part_of[1]) == len(larger):
         larger, rows = larger.part_of[0], larger.part_of[1][rows]
         if (found := _read(file_of(larger))) is not None:
             # Somebody may have put other images in the place of these (dataclasses.replace).
             pairs = zip(rows.split(256), image_set.images.split(256), strict=True)
-            return found[rows] if all(torch.equal(larger.images[part], images) for part, images in pairs) else None
+            same = larger.images.dtype == image_set.images.dtype
+            return found[rows] if same and all(torch.equal(larger.images[i], own) for i, own in pairs) else None
     return None
 
 

@@ -62,6 +62,10 @@ def test_a_subset_takes_its_codes_from_the_set_it_was_taken_from(cache, network,
     expected = codes.extract(network, IMAGES, engine="torch", flip=True)[[60, 5]]
     assert torch.allclose(codes.extract(network, mirrored, engine="torch"), expected, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(expected, whole[[60, 5]], atol=1e-2)
+    longer = dataclasses.replace(some, images=IMAGES.images[:3], labels=IMAGES.labels[:3], files=IMAGES.files[:3])
+    assert torch.allclose(codes.extract(network, longer, engine="torch"), whole[:3], rtol=1e-3, atol=1e-4)
+    changed = dataclasses.replace(IMAGES, images=IMAGES.images.float()).subset([4])
+    assert torch.allclose(codes.extract(network, changed, engine="torch"), whole[4:5], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO isn't installed")

@@ -210,7 +210,9 @@ def _convert(program: _Codes, example: torch.Tensor) -> tuple:
         warnings.simplefilter("ignore")  # tracing's own: it is no longer developed
         traced = torch.jit.trace(program.eval(), (example[:2],), check_trace=False)
         shape = [-1, *example.shape[1:]]
-        return openvino.Core(), openvino.convert_model(traced, example_input=example[:2], input=shape)
+        # Its own copy of the weights: these may be trained further while the program is kept.
+        model = openvino.convert_model(traced, example_input=example[:2], input=shape, share_weights=False)
+        return openvino.Core(), model
 
 
 class _Rows:

@@ -63,6 +63,7 @@ class Leaderboard:
             soft=None,
             strata=None,
             part=None,
+            part_of=None,  # it leads to the labels
         )
         self._ladder = Ladder(test.labels, step)
 

@@ -62,7 +62,8 @@ def _read(name: str, path: Path) -> nn.Module:
     """An EfficientNet-Lite with its weights. A copy of it is there six times as fast."""
     import timm
 
-    with torch.random.fork_rng([]), torch.inference_mode(False):  # whoever loads it first, it is the same for the rest
+    # Whoever loads it first, it is the same for the rest.
+    with torch.random.fork_rng([]), torch.inference_mode(False), torch.device("cpu"):
         net = _lite(name)
         timm.models.load_checkpoint(net, str(path), remap=True, weights_only=True)
     return net

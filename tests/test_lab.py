@@ -59,6 +59,7 @@ def test_test_part_has_no_labels_nor_names_and_is_shuffled():
     assert len(board.labelled) == len(parts.train) and len(board.test) == len(parts.test)
     assert torch.equal(board.labelled.labels, whole.labels[parts.train])
     assert not board.test.labels.any() and board.test.soft is None and board.test.strata is None
+    assert board.test.part_of is None, "it would lead to the labels"
     assert not set(board.test.files) & set(whole.files)
     in_order = whole.images[parts.test]
     assert not torch.equal(board.test.images, in_order)

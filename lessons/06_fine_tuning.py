@@ -315,8 +315,7 @@ f"{100 * lost:.0f} ± {100 * spread:.0f} points"
 
 # %% [markdown]
 # At one rate the body is spoilt, behind a good head as well: even a fresh head finds less in its codes. A tenth of the
-# rate saves it, and *then* head first helps, too: the codes turn less. (What the network's own accuracy gains by it after
-# one epoch is smaller than its spread here.)
+# rate saves it, and *then* head first helps, too: the codes turn less.
 #
 # The optimiser here is AdamW. Its steps have about the size of the rate, however small the gradient is. So a large rate
 # moves every weight by much even behind a good head. Behind a random one, the first gradients mean nothing.

@@ -198,6 +198,7 @@ def fit(
         print(f"Interrupted: the history holds the {len(history.epochs)} finished epochs.")
     finally:
         bar.close()
+        machine.give_memory_back()
     if best_state is not None:
         model.load_state_dict(best_state)
     model.eval()

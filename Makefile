@@ -90,7 +90,7 @@ test-lessons: $(READY)
 	@$(PY) -m pytest -m sweep -n $(WORKERS) tests/test_lessons.py
 
 bench: $(READY)
-	@for part in training codes heads augment processes time_to_accuracy growth explorers; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done
+	@for part in training step codes heads augment processes time_to_accuracy growth explorers; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done
 	@$(PY) -m tools.readme
 
 lint: $(READY)

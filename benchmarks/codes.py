@@ -1,6 +1,7 @@
 """Codes a second on this device: ``python benchmarks/codes.py``.
 
-- eager, channels_last: the network in PyTorch, in evaluation mode, batches of 64;
+- eager, channels_last: the network in PyTorch, in evaluation mode, batches of 64, each in a process of its own whose
+  freed memory is left to the system; "channels_last, memory kept" keeps it as ``helpers.machine`` does;
 - ours: ``helpers.codes.extract`` without its cache, resizing and conversion of the network included;
 - ours, again: the second view of the same set (the network is converted already);
 - ours, bf16: asked for with ``precision="bf16"``;
@@ -14,13 +15,18 @@ import importlib.util
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from common import keep, take_turns
+from common import apart, keep, take_turns
 
 from helpers import backbones, codes, datasets, machine
 
 BATCH = 64
+
+
+def load(name: str) -> backbones.Backbone:
+    return backbones.load(name, pretrained=name.startswith("efficientnet")).eval()
 
 
 def speed(images: torch.Tensor, run: Callable[[torch.Tensor], object]) -> float:
@@ -31,9 +37,10 @@ def speed(images: torch.Tensor, run: Callable[[torch.Tensor], object]) -> float:
     return len(images) / (time.perf_counter() - start)
 
 
-def torch_alone(network: backbones.Backbone, images: torch.Tensor, layout: torch.memory_format) -> float:
+def torch_alone(name: str, size: int, layout: torch.memory_format) -> float:
+    images = datasets.load("solar-cells", size=size).images[: 4 * BATCH]  # slow: needs no more
     device = machine.device()
-    network.to(device, memory_format=layout)
+    network = load(name).to(device, memory_format=layout)
     with torch.inference_mode():
         return speed(images, lambda part: network.codes(part.to(device).float().contiguous(memory_format=layout)).cpu())
 
@@ -83,14 +90,16 @@ def main() -> None:
     options = parser.parse_args()
     whole = datasets.load("solar-cells", size=options.size)
     image_set = whole.subset(torch.arange(options.images // BATCH * BATCH))
-    few = image_set.images[: 4 * BATCH]  # the slow ones need no more
     cpu = machine.device().type == "cpu"
     figures = {}
     for name in options.networks:
-        network = backbones.load(name, pretrained=name.startswith("efficientnet")).eval()
+        network = load(name)
+        eager, last = torch.contiguous_format, torch.channels_last
+        alone = partial(apart, torch_alone, name, options.size)
         arms = {
-            "eager": lambda n=network: torch_alone(n, few, torch.contiguous_format),
-            "channels_last": lambda n=network: torch_alone(n, few, torch.channels_last),
+            "eager": partial(alone, eager, memory="system"),
+            "channels_last": partial(alone, last, memory="system"),
+            "channels_last, memory kept": partial(alone, last, memory="kept"),
             "ours": lambda n=network: ours(n, image_set, fresh=True),
             "ours, again": lambda n=network: ours(n, image_set, fresh=False),
             "ours, bf16": lambda n=network: ours(n, image_set, fresh=True, precision="bf16"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import platform
 import statistics
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -27,6 +31,14 @@ def take_turns(arms: dict[str, Callable[[], float]], rounds: int) -> dict[str, l
             found[name].append(measure())
             print(f"  round {turn + 1} of {rounds}  {name:24s} {found[name][-1]:10.2f}", flush=True)
     return found
+
+
+def apart(measure: Callable[..., float], *arguments: object, memory: str = "kept") -> float:
+    """``measure(*arguments)`` in a new process, which keeps freed memory as ``helpers`` does, or ("system") leaves that
+    to the system, as everybody's else does. It can't be changed back within a process."""
+    spawn = multiprocessing.get_context("spawn")
+    with mock.patch.dict(os.environ, COURSE_MEMORY=memory), ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(measure, *arguments).result()
 
 
 def where() -> dict[str, str]:

@@ -169,7 +169,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as cache:
             start = time.time()
             command = [sys.executable, __file__, "--one", arm, folder, str(seed)]
-            environment = os.environ | {"COURSE_CACHE": cache}
+            memory = "kept" if "ours" in arm else "system"  # as everybody else's finds it: training.py
+            environment = os.environ | {"COURSE_CACHE": cache, "COURSE_MEMORY": memory}
             done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         curve = [(moment - start, value) for moment, value in json.loads(done.stdout.splitlines()[-1])]
         curves[arm].append(curve)

@@ -8,6 +8,9 @@ The same images (files on the disk), network, image size, batch and crops-and-fl
 - ceiling: forward, backward and step on one batch that is there already, channels_last. Nobody can be faster;
 - ceiling, compiled (``--compiled``): the same through ``torch.compile``, its minute of compiling left out.
 
+Each arm is a process of its own. Ours and the ceiling keep freed memory (``helpers.machine.keep_memory``), the others
+leave it to the system; "Lightning, memory kept" and "ceiling, system's memory" are the other way round.
+
 The first epoch of each turn warms up; the second one counts. ``--precision bf16`` is for processors that have units for
 it (AMX): ours, fastai, Lightning and the ceiling then use it; the plain loop doesn't know it.
 """
@@ -19,12 +22,11 @@ import importlib.util
 import os
 import tempfile
 import time
-import warnings
 from functools import partial
 from pathlib import Path
 
 import torch
-from common import keep, take_turns
+from common import apart, keep, take_turns
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -32,6 +34,7 @@ from torch.nn import functional as F
 from helpers import augmentation, backbones, datasets, machine, training
 
 WORKERS = min(4, os.cpu_count() or 1)
+CLASSES = 2
 
 
 def network(name: str, classes: int) -> nn.Module:
@@ -39,7 +42,8 @@ def network(name: str, classes: int) -> nn.Module:
     return backbones.load(name, pretrained=False, classes=classes)
 
 
-def ours(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str) -> float:
+def ours(name: str, folder: Path, images: int, size: int, batch: int, precision: str) -> float:
+    image_set = the_images(images)
     augment = augmentation.RandomAffine(area=(0.4, 1.0))
     model = network(name, len(image_set.classes))
     options = {"epochs": 2, "batch": batch, "size": size, "augment": augment, "precision": precision}
@@ -47,7 +51,7 @@ def ours(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch
     return len(image_set) / history["seconds"][1]
 
 
-def plain(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str) -> float:
+def plain(name: str, folder: Path, images: int, size: int, batch: int, precision: str) -> float:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
@@ -59,7 +63,7 @@ def plain(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batc
     files = ImageFolder(str(folder), transforms.Compose(steps))
     loader = torch.utils.data.DataLoader(files, batch, shuffle=True, num_workers=WORKERS)
     device = machine.device()
-    model = network(name, len(image_set.classes)).to(device)
+    model = network(name, len(files.classes)).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     for _ in range(2):
         start, loss_sum, correct = time.perf_counter(), 0.0, 0
@@ -74,10 +78,10 @@ def plain(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batc
             loss_sum += loss.item() * len(pixels)
             correct += (scores.argmax(1) == labels).sum().item()
         seconds = time.perf_counter() - start
-    return len(image_set) / seconds
+    return len(files) / seconds
 
 
-def with_fastai(name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str) -> float:
+def with_fastai(name: str, folder: Path, images: int, size: int, batch: int, precision: str) -> float:
     from fastai.vision.all import (
         Callback,
         CrossEntropyLossFlat,
@@ -102,7 +106,7 @@ def with_fastai(name: str, image_set: datasets.ImageSet, folder: Path, size: int
         bs=batch,
         num_workers=WORKERS,
     )
-    learner = Learner(data, network(name, len(image_set.classes)), loss_func=CrossEntropyLossFlat(), cbs=[Clock()])
+    learner = Learner(data, network(name, data.c), loss_func=CrossEntropyLossFlat(), cbs=[Clock()])
     if torch.cuda.is_available():
         learner.to_fp16()
     elif precision == "bf16":
@@ -112,9 +116,7 @@ def with_fastai(name: str, image_set: datasets.ImageSet, folder: Path, size: int
     return len(data.train) * batch / learner.last_seconds
 
 
-def with_lightning(
-    name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str
-) -> float:
+def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, precision: str) -> float:
     import lightning
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
@@ -122,7 +124,7 @@ def with_lightning(
     class Module(lightning.LightningModule):
         def __init__(self):
             super().__init__()
-            self.net = network(name, len(image_set.classes))
+            self.net = network(name, len(files.classes))
 
         def on_train_epoch_start(self):
             self.start = time.perf_counter()
@@ -153,19 +155,19 @@ def with_lightning(
     precision = "16-mixed" if torch.cuda.is_available() else "bf16-mixed" if precision == "bf16" else "32-true"
     module = Module()
     lightning.Trainer(max_epochs=2, precision=precision, **quiet).fit(module, loader)
-    return len(image_set) / module.seconds
+    return len(files) / module.seconds
 
 
 def ceiling(
-    name: str, image_set: datasets.ImageSet, folder: Path, size: int, batch: int, precision: str, compiled: bool = False
+    name: str, folder: Path, images: int, size: int, batch: int, precision: str, compiled: bool = False
 ) -> float:
     device = machine.device()
-    model = network(name, len(image_set.classes)).to(device, memory_format=torch.channels_last).train()
+    model = network(name, CLASSES).to(device, memory_format=torch.channels_last).train()
     run = torch.compile(model) if compiled else model
-    optimiser = torch.optim.AdamW(model.parameters(), fused=device.type == "cuda")
+    optimiser = torch.optim.AdamW(model.parameters(), fused=device.type in ("cuda", "cpu"))
     pixels = (torch.rand(batch, 3, size, size, device=device) * 255).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.long, device=device)
-    steps = -(-len(image_set) // batch)
+    steps = -(-images // batch)
     for _ in range(2):
         _wait(device)
         start = time.perf_counter()
@@ -183,6 +185,12 @@ def ceiling(
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def the_images(count: int) -> datasets.ImageSet:
+    """Solar cells, evenly spaced in their set."""
+    whole = datasets.load("solar-cells", size=256)
+    return whole.subset(torch.arange(len(whole))[:: max(1, len(whole) // count)][:count])
 
 
 def write(image_set: datasets.ImageSet, folder: Path) -> None:
@@ -203,23 +211,22 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")  # the peers' own
-    arms = {"ours": ours, "plain loop": plain}
-    arms |= {"fastai": with_fastai} if importlib.util.find_spec("fastai") else {}
-    arms |= {"Lightning": with_lightning} if importlib.util.find_spec("lightning") else {}
-    arms["ceiling"] = ceiling
-    arms |= {"ceiling, compiled": partial(ceiling, compiled=True)} if options.compiled else {}
-    whole = datasets.load("solar-cells", size=256)
-    image_set = whole.subset(torch.arange(len(whole))[:: max(1, len(whole) // options.images)][: options.images])
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # the peers' own
+    arms = {"ours": (ours, "kept"), "plain loop": (plain, "system")}
+    arms |= {"fastai": (with_fastai, "system")} if importlib.util.find_spec("fastai") else {}
+    arms |= {"Lightning": (with_lightning, "system")} if importlib.util.find_spec("lightning") else {}
+    arms["ceiling"] = (ceiling, "kept")
+    if machine.device().type == "cpu":
+        last = "Lightning" if "Lightning" in arms else "plain loop"
+        arms |= {f"{last}, memory kept": (arms[last][0], "kept"), "ceiling, system's memory": (ceiling, "system")}
+    arms |= {"ceiling, compiled": (partial(ceiling, compiled=True), "kept")} if options.compiled else {}
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        write(image_set, Path(folder))
+        write(the_images(options.images), Path(folder))
         for name in options.networks:
-            print(f"{name}, {len(image_set)} images of {options.size} pixels, batch {options.batch}")
-            ready = {
-                arm: partial(run, name, image_set, Path(folder), options.size, options.batch, options.precision)
-                for arm, run in arms.items()
-            }
+            print(f"{name}, {options.images} images of {options.size} pixels, batch {options.batch}")
+            what = (name, Path(folder), options.images, options.size, options.batch, options.precision)
+            ready = {arm: partial(apart, measure, *what, memory=memory) for arm, (measure, memory) in arms.items()}
             figures[name] = take_turns(ready, options.rounds)
     kind = machine.device().type + ("" if options.precision == "auto" else f"-{options.precision}")
     keep(f"training-{kind}", figures, "images/s", settings=vars(options))

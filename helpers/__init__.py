@@ -1,6 +1,7 @@
 """The long parts of the course, so that the notebooks stay short.
 
-Importing a module has no side effect: nothing is downloaded, seeded or printed.
+Importing a module downloads, seeds and prints nothing. (On Linux, memory that is freed stays with the process from then
+on: ``machine.keep_memory``.)
 
 **To read**, in this order, each up to where the details begin (lines to there, lines in all):
 
@@ -9,13 +10,14 @@ Importing a module has no side effect: nothing is downloaded, seeded or printed.
 - ``backbones`` (312): pretrained networks with named stages; freezing, and a learning rate for each stage;
 - ``codes``, up to ``_runner`` (134, 273): the features of an image set, computed once;
 - ``linear`` (180): the classifier on codes;
-- ``training``, up to ``_Stepper`` (265, 465): the training loop, and what is measured;
+- ``training``, up to ``_Stepper`` (267, 467): the training loop, and what is measured;
 - ``transfer``, up to ``compare`` (251, 395): from scratch, codes and fine-tuning, compared.
 
 **With one lesson**: ``visualise`` (2), ``probes`` and ``live`` (3), ``augmentation``, ``learnable`` and
 ``strengths`` (4), ``handmade`` (5), ``tuning`` (6), ``embedding`` (7), ``layers`` and ``detector`` (8), ``lab`` (9).
 
-**Plumbing**, which works unread: ``machine`` (device, folders, seeds), ``parallel`` (several processes), ``weights``
-(of the backbones); ``sources``, ``download``, ``folders`` and ``pictures`` (from an address or a folder to pixels);
-``plots``; ``explorers`` with the folder ``pages``, and ``predictor``; ``checks`` (what an exercise says); ``colab``.
+**Plumbing**, which works unread: ``machine`` (device, folders, seeds), ``parallel`` (several processes), ``depthwise``
+(quicker gradients), ``weights`` (of the backbones); ``sources``, ``download``, ``folders`` and ``pictures`` (from an
+address or a folder to pixels); ``plots``; ``explorers`` with the folder ``pages``, and ``predictor``; ``checks`` (what
+an exercise says); ``colab``.
 """

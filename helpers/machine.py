@@ -66,9 +66,9 @@ def keep_memory() -> None:
     """Freed memory stays with this process, for the next batch. Called once, when ``helpers`` is imported.
 
     glibc gives large blocks back when they are freed, so that each step of a training loop waits while the system
-    clears new pages for maps that it has just let go. Kept, a step of Lite0 on two cores takes 0.7 of the time at 64
-    pixels and 0.5 at 224, for a twentieth more memory (``benchmarks/training.py``). ``COURSE_MEMORY=system`` leaves all
-    as it was.
+    clears new pages for maps that it has just let go. Kept, a step of Lite0 with 16 images takes 0.85 of the time at
+    128 pixels and 0.74 at 224, on two cores (``benchmarks/step.py``; larger batches gain more).
+    ``COURSE_MEMORY=system`` leaves all as it was.
     """
     if _glibc() and os.environ.get("COURSE_MEMORY") != "system":  # other allocators keep theirs, or can't be told
         mmap_max, trim_threshold = -4, -1  # as glibc's malloc.h numbers them

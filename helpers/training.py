@@ -27,6 +27,7 @@ from tqdm import tqdm
 from helpers import machine, parallel
 from helpers.backbones import evaluating
 from helpers.datasets import ImageSet
+from helpers.depthwise import quick_depthwise
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 """(images float (N, C, H, W) in 0-255, generator) -> images of the same kind, on the same device."""
@@ -318,7 +319,7 @@ class _Stepper:
         loss_sum, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         pieces = min(self.pieces, max(1, len(pixels) // 2))  # two images in each, for BatchNorm
         for part, truth in zip(pixels[mine].tensor_split(pieces), target[mine].tensor_split(pieces), strict=True):
-            with _autocast(self.precision, self.device), parallel.whole_batch():
+            with _autocast(self.precision, self.device), parallel.whole_batch(), quick_depthwise(self.model):
                 scores = self.model(part)
                 loss = F.cross_entropy(scores.float(), truth, label_smoothing=smoothing, reduction="sum") / len(pixels)
             self.scaler.scale(loss).backward()

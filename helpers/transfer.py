@@ -124,9 +124,10 @@ def run(
     budget = budget or machine.budget()
     settings = dataclasses.replace(SETTINGS[budget], **changes)
     split = split or datasets.split(image_set, seed)
-    train = image_set.subset(split.train)
-    if per_class is not None:
-        train = train.subset(datasets.few_shot(train.labels, per_class, seed))
+    rows = split.train
+    if per_class is not None:  # rows of the whole set, so that its codes serve and no copy of its training part is made
+        rows = rows[datasets.few_shot(image_set.labels[rows], per_class, seed)]
+    train = image_set.subset(rows)
     test = image_set.subset(split.test)
     pretrained = method != "scratch"
     what = (method, backbone, pretrained, per_class, seed, settings, train.fingerprint, test.fingerprint)

@@ -46,6 +46,8 @@ def where() -> dict[str, str]:
     import torch
 
     versions = transfer.versions() | {"system": platform.system(), "threads": str(torch.get_num_threads())}
+    if versions["device"] == "cpu":
+        versions["chip"] += f", {torch.backends.cpu.get_cpu_capability()}"
     for name in PEERS:
         try:
             versions[name] = metadata.version(name)

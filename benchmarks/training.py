@@ -5,7 +5,8 @@ The same images (files on the disk), network, image size, batch and crops-and-fl
 - ours: ``helpers.training.fit``;
 - plain loop: dataset, workers, transforms, loop and ``.item()`` as in the usual PyTorch tutorial;
 - fastai, Lightning: their own loaders and loops, where they are installed (``pip install fastai lightning``);
-- ceiling: forward, backward and step on one batch that is there already, channels_last. Nobody can be faster;
+- ceiling: PyTorch's forward, backward and step on one batch that is there already, channels_last. Only other kernels
+  can be faster: ours has one, for small depthwise maps (``helpers.depthwise``);
 - ceiling, compiled (``--compiled``): the same through ``torch.compile``, its minute of compiling left out.
 
 Each arm is a process of its own. Ours and the ceiling keep freed memory (``helpers.machine.keep_memory``), the others

@@ -98,6 +98,7 @@ def extract(
                         values = run(_batch(part, start, size, flip, crop))
                     rows.add(values)
                     bar.update(len(values))
+        machine.give_memory_back()
         return rows.finish()
 
     if parallel.count() > 1:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
+from torchvision.transforms.functional import to_pil_image
 
 from helpers import visualise
 from helpers.backbones import Backbone, evaluating
@@ -74,15 +75,10 @@ def _file(name: str) -> str:
     return (PAGES / name).read_text(encoding="utf-8")
 
 
-def _picture(pixels: torch.Tensor) -> Image.Image:
-    """Pixels (1 or 3, H, W), uint8, as a PIL image."""
-    return Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy())
-
-
 def _address(picture: Image.Image | torch.Tensor, kind: str = "JPEG", **options: int) -> str:
     """A picture, or uint8 (C, H, W), as the address that a page takes it from."""
     file = io.BytesIO()
-    (_picture(picture) if isinstance(picture, torch.Tensor) else picture).save(file, kind, **options)
+    (to_pil_image(picture) if isinstance(picture, torch.Tensor) else picture).save(file, kind, **options)
     return f"data:image/{kind.lower()};base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -269,7 +265,7 @@ def _stage(maps: torch.Tensor, found: visualise.Strongest, chosen: list[int]) ->
     largest = maps.amax((2, 3), keepdim=True)  # each map has its own scale
     levels = (_LEVELS * maps / largest.clamp_min(1e-12)).clamp_min(0).round().byte() * (255 // _LEVELS)
     side = min(_TILE, patches[0][0].pixels.shape[-1])
-    tiles = [[np.asarray(_picture(patch.pixels).resize((side, side))) for patch in row] for row in patches]
+    tiles = [[np.asarray(to_pil_image(patch.pixels).resize((side, side))) for patch in row] for row in patches]
     sheets = [Image.fromarray(np.vstack([np.hstack(row) for row in rows])) for rows in (levels.numpy(), tiles)]
     return {
         "channels": chosen,

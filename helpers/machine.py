@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import random
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -66,9 +67,8 @@ def keep_memory() -> None:
     """Freed memory stays with this process, for the next batch. Called once, when ``helpers`` is imported.
 
     glibc gives large blocks back when they are freed, so that each step of a training loop waits while the system
-    clears new pages for maps that it has just let go. Kept, a step of Lite0 with 16 images takes 0.85 of the time at
-    128 pixels and 0.74 at 224, on two cores (``benchmarks/step.py``; larger batches gain more).
-    ``COURSE_MEMORY=system`` leaves all as it was.
+    clears new pages for maps that it has just let go. Kept, a step of Lite0 with 16 images of 224 pixels takes
+    0.74 to 0.87 of the time, on two cores (``benchmarks/step.py``). ``COURSE_MEMORY=system`` leaves all as it was.
     """
     if _glibc() and os.environ.get("COURSE_MEMORY") != "system":  # other allocators keep theirs, or can't be told
         mmap_max, trim_threshold = -4, -1  # as glibc's malloc.h numbers them
@@ -78,13 +78,13 @@ def keep_memory() -> None:
 
 def give_memory_back() -> None:
     """What ``keep_memory`` kept goes back to the system: after long work, for other notebooks. Takes milliseconds."""
-    if _glibc():
+    if _glibc() and os.environ.get("COURSE_MEMORY") != "system":
         ctypes.CDLL(None).malloc_trim(0)
 
 
 @cache
 def _glibc() -> bool:
-    return platform.libc_ver()[0] == "glibc"
+    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"  # elsewhere libc_ver may raise
 
 
 keep_memory()

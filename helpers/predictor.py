@@ -5,9 +5,7 @@ They keep to what ipywidgets 7.7 (Colab) and 8 both have.
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from helpers import backbones, datasets, pictures, visualise
+from helpers import backbones, datasets, explorers, pictures, visualise
 from helpers.backbones import Backbone
 from helpers.linear import LinearHead
 
@@ -239,11 +237,8 @@ _SCALE = f'a place adds 0 or less <span style="{_RAMP}"></span> %.1f'
 
 def _figure(pixels: torch.Tensor, alt: str, caption: str) -> str:
     """A picture, uint8 (3, H, W), as HTML; ``alt`` and ``caption`` are HTML already."""
-    file = io.BytesIO()
-    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=88)
-    data = base64.b64encode(file.getvalue()).decode()
     return (
-        f'<figure style="margin:0;max-width:288px"><img src="data:image/jpeg;base64,{data}" alt="{alt}" '
+        f'<figure style="margin:0;max-width:288px"><img src="{explorers._address(pixels, quality=88)}" alt="{alt}" '
         f'style="width:288px;max-width:100%"><figcaption style="line-height:1.4">{caption}</figcaption></figure>'
     )
 

@@ -45,10 +45,6 @@ class History:
         """One curve: ``history["validation_accuracy"]``, say."""
         return [epoch[key] for epoch in self.epochs if key in epoch]
 
-    @property
-    def seconds(self) -> float:
-        return sum(self["seconds"])
-
     def __repr__(self) -> str:
         if not self.epochs:
             return f"History(no epoch, {self.stopped})"
@@ -275,6 +271,7 @@ class _Stepper:
         if not any(len(group["params"]) for group in parameters):
             raise ValueError("Every weight of the model is frozen: there is nothing to learn.")
         self.model, self.device, self.precision = model, device, precision
+        self.quicker = quick_depthwise if device.type == "cpu" else nullcontext
         self.pieces = 1  # that a batch is cut into where it doesn't fit into the GPU's memory
         fused = device.type in ("cuda", "cpu")  # all of a weight's arithmetic in one kernel: a third of the time
         if optimiser == "adamw":
@@ -319,7 +316,7 @@ class _Stepper:
         loss_sum, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         pieces = min(self.pieces, max(1, len(pixels) // 2))  # two images in each, for BatchNorm
         for part, truth in zip(pixels[mine].tensor_split(pieces), target[mine].tensor_split(pieces), strict=True):
-            with _autocast(self.precision, self.device), parallel.whole_batch(), quick_depthwise(self.model):
+            with _autocast(self.precision, self.device), parallel.whole_batch(), self.quicker(self.model):
                 scores = self.model(part)
                 loss = F.cross_entropy(scores.float(), truth, label_smoothing=smoothing, reduction="sum") / len(pixels)
             self.scaler.scale(loss).backward()

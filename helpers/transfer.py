@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from helpers import backbones, codes, datasets, linear, machine, parallel, training, weights
+from helpers import backbones, codes, datasets, depthwise, linear, machine, parallel, training, weights
 from helpers.augmentation import ColourJitter, Compose, RandomAffine
 from helpers.datasets import ImageSet
 
@@ -139,12 +139,13 @@ def run(
     start = time.perf_counter()
     network = backbones.load(backbone, pretrained=pretrained)
     if method == "extract":
-        metrics, seen = _extract(network, image_set, train, test, settings, progress)
+        metrics, seen = _extract(network, image_set, rows, split.test, settings, progress)
     else:
         learn = _scratch if method == "scratch" else _fine_tune
         network, seen = learn(network, train, settings, seed, progress)
         metrics = training.evaluate(network, test, size=settings.size, flip=settings.views == "all")
     seconds = time.perf_counter() - start
+    machine.give_memory_back()  # the evaluation's
     result = Result(
         method=method,
         data=image_set.name,
@@ -174,10 +175,10 @@ def _extract(network, image_set, train, test, settings, progress) -> tuple[train
     found = torch.stack(
         [codes.extract(network, image_set, size=settings.size, progress=progress, **view) for view in views]
     ).mean(0)
-    rows = {file: i for i, file in enumerate(image_set.files)}
-    train_codes, test_codes = (found[[rows[file] for file in part.files]] for part in (train, test))
-    head = linear.fit(train_codes, train.labels, kind=settings.head, classes=len(train.classes))
-    return training.metrics(head.scores(test_codes).softmax(1), test.labels, test.soft), len(image_set) * len(views)
+    head = linear.fit(found[train], image_set.labels[train], kind=settings.head, classes=len(image_set.classes))
+    soft = None if image_set.soft is None else image_set.soft[test]
+    metrics = training.metrics(head.scores(found[test]).softmax(1), image_set.labels[test], soft)
+    return metrics, len(image_set) * len(views)
 
 
 def default_augment(image_set: ImageSet) -> Compose:
@@ -315,7 +316,8 @@ def result_file(what: tuple, *code: str) -> Path:
     what: the experiment, its method first. code: more files of code that it hangs on.
     """
     digest = hashlib.blake2b(repr((what, versions())).encode(), digest_size=12)
-    for module in (backbones, weights, codes, linear, parallel, training, sys.modules[RandomAffine.__module__]):
+    augmentation = sys.modules[RandomAffine.__module__]
+    for module in (backbones, weights, codes, linear, parallel, training, depthwise, augmentation):
         digest.update(Path(module.__file__).read_bytes())
     for file in (__file__, *code):
         digest.update(Path(file).read_bytes())

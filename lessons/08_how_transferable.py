@@ -71,6 +71,11 @@ def said(values):
     return f"{100 * values.mean():.1f} ± {100 * values.std():.1f} %"
 
 
+def sure(differences):
+    """Are differences, one a seed, above 0 on average, by more than two standard errors?"""
+    return differences.mean() > 2 * differences.std() / len(differences) ** 0.5
+
+
 # %% [markdown]
 # ## 1. Words: domain, task, transfer
 #
@@ -302,18 +307,20 @@ figure
 
 # %% tags=["item-38"]
 similar, other, itself, chance = (found.T for found in frozen.values())
-assert similar[2:5].mean() > scratch.mean(), "frozen layers 2 to 4 of a similar task beat learning from scratch"
-assert (similar[4] - similar[5]).mean() > 0.08, "the fifth layer is specific to the digits 0 to 4"
-assert (similar[4] - other[4]).mean() > 0.01, "dissimilar: the fourth layer is specific already"
-assert (similar[5] - other[5]).mean() > 0.1, "and the fifth still more"
-assert other[3].mean() - scratch.mean() > -0.08, "yet three layers of the solar cells do little harm"
-assert chance[1].mean() - scratch.mean() > -0.06, "one layer of random filters does little harm"
-assert (other[1:4] - chance[1:4]).mean() < 0.04, "up to three, no more than the solar cells' layers"
-assert chance[5].mean() < 0.7 * scratch.mean(), "five layers of them do"
+assert (similar[2:5].mean(0) - scratch).mean() > 0.01, (
+    "frozen layers 2 to 4 of a similar task beat learning from scratch"
+)
+assert sure(similar[4] - similar[5] - 0.05), "the fifth layer is specific to the digits 0 to 4"
+assert sure(similar[4] - other[4]), "dissimilar: the fourth layer is specific already"
+assert sure(similar[5] - other[5] - 0.1), "and the fifth still more"
+assert (other[1:4] - scratch).mean(1).min() > -0.06, "yet three layers of the solar cells do little harm"
+assert (chance[1:4] - scratch).mean(1).min() > -0.08, "nor do three of random filters"
+assert (other[1:4] - chance[1:4]).mean() < 0.04, "hardly more than the solar cells' layers"
+assert max(other[5].mean(), chance[5].mean()) < 0.6 * scratch.mean(), "five layers of either spoil it"
 
 # %% [markdown]
 # - **Similar source:** kept layers help, up to the fourth. The fifth tells 0 to 4 apart, and 5 to 9 badly.
-# - **Dissimilar source:** the first three layers do little harm. The last ones are nearly as bad as random ones.
+# - **Dissimilar source:** the first three layers do little harm. All five spoil it, as five random ones do.
 #   (With all five layers frozen only the last, linear layer learns.)
 # - **Random filters** do hardly more harm in the first three layers than those of the solar cells. So these layers don't
 #   show that the source has taught anything. Compare with random ones before you praise a pretrained layer!
@@ -322,8 +329,8 @@ assert chance[5].mean() < 0.7 * scratch.mean(), "five layers of them do"
 
 # %% tags=["item-38"]
 repaired, other_repaired = (found[:, -1] for found in tuned.values())
-assert (repaired - similar[5]).mean() > 0.08, "fine-tuning repairs what the fifth layer had lost"
-assert (repaired - scratch).mean() > 0.016, "and it beats learning from scratch, by more than in the paper"
+assert sure(repaired - similar[5] - 0.05), "fine-tuning repairs what the fifth layer had lost"
+assert sure(repaired - scratch) and (repaired - scratch).mean() > 0.016, "it beats scratch, by more than in the paper"
 assert (other_repaired - scratch).mean().abs() < 0.08, "dissimilar: no great gain or loss"
 f"more than scratch: similar {said(repaired - scratch)}, dissimilar {said(other_repaired - scratch)}"
 
@@ -336,11 +343,12 @@ f"more than scratch: similar {said(repaired - scratch)}, dissimilar {said(other_
 # %% tags=["item-38"]
 dips = itself[2:5] - scratch  # (layers 2 to 4, seeds)
 noise = dips.std(1) / len(SEEDS) ** 0.5
+assert noise.max() < 0.02, "few enough points to see a dip of the paper's size"
 assert (dips.mean(1) > -2 * noise - 0.01).all(), "no layer with a dip beyond the noise"
 [f"{dip:+.1%} ± {error:.1%}" for dip, error in zip(dips.mean(1).tolist(), noise.tolist(), strict=True)]
 
 # %% [markdown]
-# No: nothing beyond the noise. Five layers with BatchNorm are easier to train again than eight without. An honest
+# No: nothing beyond the noise. Perhaps five layers with BatchNorm are easier to train again than eight without. An honest
 # small experiment shows what it shows: two of the paper's three findings.
 #
 # ### Exercise 2 · carry layers over (3 points)
@@ -470,7 +478,7 @@ differences(found, "A source helps by some points; two classes serve about as we
 # %% tags=["item-41"]
 gained = {n: (values - scratch).mean() for n, values in by_size.items()}
 assert gained[250] > 0.01, "a source helps"
-assert abs(gained[250] - gained[5]) < 0.06, "50 times as many images: a few points at most"
+assert -0.01 < gained[250] - gained[5] < 0.06, "50 times as many images: a few points at most"
 assert (two - by_size[100]).mean().abs() < 0.04, "as many images of fewer classes: no great difference"
 {name: said(values) for name, values in found.items()}
 
@@ -499,9 +507,9 @@ differences(found, "With 5 images a class a gap stays; with 100, scratch nearly 
 
 # %% tags=["item-41"]
 means = {case: values.mean().item() for case, values in ahead.items()}
-assert means[5, 12] > 0.02 and means[5, 36] > 0.02, "5 images a class: a gap stays, also with three times the epochs"
+assert sure(ahead[5, 12]) and sure(ahead[5, 36]), "5 images a class: a gap, also with three times the epochs"
 assert means[100, 9] < 0.03, "100 images a class: from scratch has nearly caught up"
-assert means[100, 9] < means[5, 36], "images close the gap, not time alone"
+assert max(means[100, 3], means[100, 9]) < min(means[5, 12], means[5, 36]), "images close the gap, not time"
 {case: said(values) for case, values in ahead.items()}
 
 # %% [markdown]
@@ -570,7 +578,7 @@ differences(harm, "Random labels at the source harm the target, even after fine-
 
 # %% tags=["item-32"]
 frozen_harm, tuned_harm = harm["random labels, 4 layers frozen"], harm["random labels, 5 layers fine-tuned"]
-assert frozen_harm.mean() < -0.08 and tuned_harm.mean() < -0.015, "random labels harm, frozen and fine-tuned"
+assert sure(-frozen_harm - 0.05) and tuned_harm.mean() < -0.015, "random labels harm, frozen and fine-tuned"
 assert (harm["true labels, 5 layers fine-tuned"] > tuned_harm).all(), "the images are the same: the labels did it"
 {name: said(values) for name, values in harm.items()}
 
@@ -761,7 +769,7 @@ rule
 # a score, the shift of the box's centre, and the logarithms of its width and height.
 #
 # The scenes are made: a piece of a photograph, pasted on brick, grass or gravel. The test scenes show pieces of *other*
-# photographs (cat and coffee), which the detector has never seen.
+# photographs (cat and coffee), which its head has never seen.
 
 # %% tags=["item-43"]
 SEEN = ("astronaut", "rocket", "china", "flower", "camera", "hubble", "retina", "coins")
@@ -854,7 +862,7 @@ assert trained[:, -1].mean() > blind[:, -1].max(), "the trained backbone is bett
 # %% tags=["item-43"]
 with torch.inference_mode():
     found = detector.detect(heads[0](test_maps[:6]))
-title = "Found (blue) and true (yellow, dashed) boxes of things that it has never seen"
+title = "Found (blue) and true (yellow, dashed) boxes of things that its head has never seen"
 detector.show(test_images[:6], found, test_boxes[:6], title=title)
 
 # %% [markdown]
@@ -888,6 +896,16 @@ assert reached > 0.9 * len(gradients) > 50, "Lite0 learns, too"
 f"gradients reach {reached} weight tensors of Lite0, up to block 5"
 
 # %% [markdown]
+# *What has the lesson shown?* Its numbers in one place:
+
+# %% tags=["item-38", "item-41"]
+shown = {"from scratch": scratch, "0-4, 5 layers frozen": similar[5], "0-4, 5 layers fine-tuned": repaired}
+shown |= {"solar cells, 5 layers frozen": other[5], "random, 5 layers frozen": chance[5]}
+shown |= {"solar cells, 3 layers frozen, minus scratch": other[3] - scratch}
+shown |= {f"0-4 minus scratch, {n} a class, {epochs} epochs": gap for (n, epochs), gap in ahead.items()}
+{name: said(values) for name, values in (shown | harm).items()}
+
+# %% [markdown]
 # ### Exercise 6 · advise (2 points, marked by hand)
 # Two classmates ask you. One has 40 labelled X-ray images, 20 a class. The other has 50,000 labelled photographs of
 # shops. Both have a network with ImageNet's weights. What do you advise to each, and why? Use at least two *results of
@@ -899,13 +917,13 @@ f"gradients reach {reached} weight tensors of Lite0, up to block 5"
 # class it stayed about 6 points behind, and a schedule three times as long didn't help) nor fine-tune at once (with few
 # images the linear classifier was at least as good in our table, and costs a second). So: a linear classifier on frozen
 # codes, of an earlier block *and* of the last stage, for the last layers are the specific ones: all five layers of the
-# solar cells, frozen, were nearly as bad as random ones (about 38 and 30 %), the first three did little harm (2 points;
-# random ones no more). With 40 images the spread over draws is several points: measure by cross-validation, with several
+# solar cells, frozen, were nearly as bad as random ones (about 38 and 30 %), the first three did little harm (1 point;
+# random ones hardly more). With 40 images the spread over draws is several points: measure by cross-validation, with several
 # splits. 50,000 photographs of shops: a lot, and similar. Fine-tune all layers from the pretrained weights: in our runs
-# that repaired what was specific (71 % frozen, 92 % fine-tuned; 89 % from scratch). From scratch nearly catches up with
+# that repaired what was specific (70 % frozen, 92 % fine-tuned; 89 % from scratch). From scratch nearly catches up with
 # many images (the lead fell from 6 points to about one). Measure the linear classifier first: if it is within the
-# spread, it is enough. Both keep a simple baseline, because a source can harm (random labels: about 5 points below
-# scratch, even fine-tuned).
+# spread, it is enough. Both keep a simple baseline, because a source can harm (random labels: about 4 points below
+# scratch, even fine-tuned). (Other machines give numbers some points apart.)
 #
 # Marking: 1 point for a fitting advice to each (little + different: linear on frozen codes, also of an earlier stage; a
 # lot + similar: fine-tune), with a reason. 1 point for two results of the lesson with numbers, and for what to measure

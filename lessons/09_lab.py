@@ -15,7 +15,7 @@
 # - write down what you found in half a page that a colleague can trust.
 #
 # **You need** lessons 05 and 06, or what they teach: CNN codes, fine-tuning.
-# **Time:** about 80 seconds of computing on two CPU cores; three to four hours of work.
+# **Time:** about a minute of computing on two CPU cores; three to four hours of work.
 #
 # **20 points:**
 #
@@ -58,6 +58,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from timm.data import ImageNetInfo
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -189,13 +190,16 @@ shown = [int((labelled.labels == k).nonzero()[0]) for k in range(min(5, len(labe
 with torch.inference_mode():
     said = network(labelled.images[shown]).argmax(1)
 names = backbones.imagenet_classes()
+every_name = ", ".join(ImageNetInfo().index_to_description(i) for i in range(1000)).split(", ")
 titles = [f"{labelled.classes[labelled.labels[i]]}\nsaid: {names[k]}" for i, k in zip(shown, said, strict=True)]
 
 # %% tags=["item-40"]
-assert not set(labelled.classes) & set(names), "our classes are new to the network"
+assert len(set(labelled.classes) & set(every_name)) <= 1, "nearly all our classes are new to the network"
 plots.images(labelled.images[shown], titles, title="ImageNet's classes are not ours: a new head is needed")
 
 # %% [markdown]
+# (Of the scenes ImageNet has one: its *seashore* is called *coast*, too. The others are new, as are the solar cells.)
+#
 # You will make many choices: stage, size, head, augmentation, what to train, rates. *Who may help you to choose?*
 # Not the test part. A score that was used to choose is too good: among many tries, one is lucky.
 #
@@ -339,8 +343,8 @@ check.score()
 # - The ladder protects an **honest** student from choosing by the test part without noticing.
 # - It does not keep a secret. The labels are files on this machine, and restarting the notebook resets the board.
 # - Your mark comes from the same notebook, run again with `COURSE_LAB_SEED` set to a number that you don't know. All
-#   images are divided anew, and all is trained again. A sound method scores the same, within two or three points.
-#   Settings tuned to one split fall back, and labels written down don't fit any more.
+#   images are divided anew, and all is trained again. A sound method scores nearly the same (the README has a spread
+#   of about one point, over three divisions). Settings tuned to one split fall back, and labels written down don't fit any more.
 # - Against somebody who copies labels from files, only reading the code helps. Your code will be read.
 #
 # The first line of the board: a head on *tiny images*, 16×16 gray pixels. It also shows the form that your own
@@ -392,6 +396,8 @@ def validated(values, kind="svm"):
 results = {name: validated(values) for name, values in found.items()}
 
 # %% tags=["item-40"]
+small = [value for name, values in results.items() if "96 px" in name for value in values]
+assert everything.name != "15-scene" or min(results["penultimate, 224 px"]) > max(small), "scenes: 224 pixels pay"
 results["penultimate, 224 px, softmax"] = validated(found["penultimate, 224 px"], kind="logistic")
 {name: ", ".join(f"{value:.1%}" for value in values) for name, values in results.items()}
 
@@ -552,6 +558,8 @@ def trained(method, **changes):
 
 # %% tags=["item-40"]
 rows = {name: trained(method, **changes) for name, (method, changes) in plans.items()}
+if quick:
+    rows["last blocks, five times the rate"] = trained("fine_tune", epochs=0, epochs_last=3, body_rate=5e-4)
 held = len(folds[0][1])
 error = {name: (statistics.mean(v) * (1 - statistics.mean(v)) / held) ** 0.5 for name, v in rows.items()}
 assert min(rows["last layer only"]) > max(rows["from scratch"]) + 3 * error["from scratch"], "pretraining wins by far"
@@ -566,17 +574,17 @@ dots(rows, "The last layer alone is far ahead of training from scratch" + "\n(22
 #
 # From scratch is out of the question with so few images. In the quick run, training more of the network is about as good
 # as its last layer: a point or two are within the noise of one division (`used = folds` runs all three). That is a result
-# about *this* many images, pixels and steps. With more of each, training more of it wins: lesson 06 measures where.
+# about *this* many images, pixels and steps. With all images, 224 pixels and more epochs it wins (the README's table).
 #
-# It also takes a gentle rate for the body, 0.0001. With five times that (`transfer.Settings`' own), three epochs spoil
-# more than they improve: on this division of the solar cells the last blocks end at 58 %. Try it below.
+# A gentle rate for the body, 0.0001, is the safer one. The last row has five times that (`transfer.Settings`' own), and
+# may end near the others or far below, as images and draw will have it.
 #
 # **Your turn:** change the plan, and run it. What can be changed: the fields of `transfer.Settings`. An example stands
 # in the comment.
 
 # %% tags=["item-40"]
-my_plan = {}  # for example {"epochs": 0, "epochs_last": 3, "last_from": "block6", "body_rate": 5e-4}: the 58 %
-f"{statistics.mean(trained('fine_tune', **my_plan)):.1%}" if my_plan else "no plan yet"
+my_plan = {}  # for example {"epochs": 0, "epochs_last": 3, "last_from": "block7"}
+f"{statistics.mean(trained('fine_tune', **short | my_plan)):.1%}" if my_plan else "no plan yet"
 
 # %% [markdown]
 # ## 5. BatchNorm, once more
@@ -743,8 +751,8 @@ check.score()
 # ### Exercise 9 · the board (2 points, marked by hand)
 # Train your classifier on `board.labelled`, and submit it: `board.submit(predict)`. Leave in this cell only the
 # classifier that you want to be marked. It will be run again on a division that you don't know; there the board shows its
-# own score, not the best one so far. On 15-Scene, 89 % and more give 2 points, 80 % give 1 point; on solar cells 82 %, and
-# 2 points of accuracy more than the tiny images have.
+# own score, not the best one so far. On 15-Scene, 89 % and more give 2 points, 80 % and more give 1 point. On the solar
+# cells, 82 % and more give 2 points; less gives 1 point if it is more than the tiny images have there.
 
 # %% nbgrader={"grade": true, "grade_id": "leaderboard", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 score = ...
@@ -752,8 +760,8 @@ score = ...
 score = board.submit(my_classifier(board.labelled))
 assert score >= {"15-scene": 0.89, "solar-cells": 0.82}[everything.name], "the solved lab gets both points"
 # Marking: run the notebook with COURSE_LAB_SEED set to a number of your own, and read the board's line under this cell.
-# 2 points from 89 % (solar cells 82 %), 1 point from 80 % (solar cells: two per cent above the line of the tiny images,
-# which get 77 to 81 % there). 0 points where the code reads test labels from files.
+# 2 points from 89 % (solar cells 82 %), 1 point from 80 % (solar cells: above the line of the tiny images, which is
+# printed further up). 0 points where the code reads test labels from files.
 # A score more than 3 points below the one reported is not punished here, but the half page must not claim it.
 ### END SOLUTION
 score

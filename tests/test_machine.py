@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 
@@ -41,7 +40,7 @@ def measure(**environment: str) -> dict:
     return json.loads(run.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators keep theirs")
+@pytest.mark.skipif(not machine._glibc(), reason="other allocators keep theirs")
 def test_freed_memory_serves_the_next_step_and_can_be_given_back() -> None:
     ours, system = measure(COURSE_MEMORY=""), measure(COURSE_MEMORY="system")
     # Four steps of 256 MB are 262,144 pages of 4 KB (512 of 2 MB, where those are had without asking).

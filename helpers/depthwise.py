@@ -2,7 +2,7 @@
 
 In a depthwise convolution each channel has a filter of its own. PyTorch's CPU library has a fast kernel for the
 gradient of these filters, but not for maps of four pixels or fewer a side, which small images end in. With this module
-a step of Lite0 at 64 pixels takes 0.75 of the time on a processor with AVX2, and 0.92 with AVX-512
+a step of Lite0 at 64 pixels takes 0.75 of the time on a processor with AVX2; with AVX-512 there is little to gain
 (``benchmarks/step.py``).
 """
 

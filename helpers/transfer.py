@@ -169,15 +169,17 @@ def run(
     return result
 
 
-def _extract(network, image_set, train, test, settings, progress) -> tuple[training.Metrics, int]:
+def _extract(network, image_set, train_rows, test_rows, settings, progress) -> tuple[training.Metrics, int]:
     """Codes of all images once (they are cached for the next seed and number of images), then a linear head."""
     views = codes.VIEWS if settings.views == "all" else codes.VIEWS[:1]
     found = torch.stack(
         [codes.extract(network, image_set, size=settings.size, progress=progress, **view) for view in views]
     ).mean(0)
-    head = linear.fit(found[train], image_set.labels[train], kind=settings.head, classes=len(image_set.classes))
-    soft = None if image_set.soft is None else image_set.soft[test]
-    metrics = training.metrics(head.scores(found[test]).softmax(1), image_set.labels[test], soft)
+    head = linear.fit(
+        found[train_rows], image_set.labels[train_rows], kind=settings.head, classes=len(image_set.classes)
+    )
+    soft = None if image_set.soft is None else image_set.soft[test_rows]
+    metrics = training.metrics(head.scores(found[test_rows]).softmax(1), image_set.labels[test_rows], soft)
     return metrics, len(image_set) * len(views)
 
 

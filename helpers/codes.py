@@ -88,7 +88,7 @@ def extract(
             first = _batch(image_set, 0, size, flip, crop)
             fast = "torch" if engine == "auto" and len(part) * size**2 < _WORTH_CONVERTING else engine
             program = _Codes(backbone, stage, pool)
-            run = _runner(program, first, fast, device, precision, (weights, stage, pool, first.shape[1:]))
+            run = _runner(program, first, fast, device, precision, (weights, stage, pool, first.shape[1:], first.dtype))
             rows = _Rows(file, len(part), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
             quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says

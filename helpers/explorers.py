@@ -75,7 +75,7 @@ def _file(name: str) -> str:
     return (PAGES / name).read_text(encoding="utf-8")
 
 
-def _address(picture: Image.Image | torch.Tensor, kind: str = "JPEG", **options: int) -> str:
+def address(picture: Image.Image | torch.Tensor, kind: str = "JPEG", **options: int) -> str:
     """A picture, or uint8 (C, H, W), as the address that a page takes it from."""
     file = io.BytesIO()
     (to_pil_image(picture) if isinstance(picture, torch.Tensor) else picture).save(file, kind, **options)
@@ -131,7 +131,7 @@ def kernels(
     """
     gray = photograph.convert("L").resize((width, round(photograph.height * width / photograph.width)))
     data = {
-        "photograph": _address(gray, quality=92),
+        "photograph": address(gray, quality=92),
         "kernels": {name: [[float(weight) for weight in row] for row in kernel] for name, kernel in classics.items()},
         "start": start or next(iter(classics)),
     }
@@ -161,7 +161,7 @@ def augmentations(
         small = _scaled(picture[None], size)[0].expand(3, -1, -1)
         rows = [small.expand(count, -1, -1, -1)]
         rows += [ladder.samples(small, value, count) for ladder in stored for value in ladder.values]
-        sheets[name] = _address(_sheet(torch.cat(rows), count), quality=55, **_APART)
+        sheets[name] = address(_sheet(torch.cat(rows), count), quality=55, **_APART)
     data = {
         "size": size,
         "count": count,
@@ -175,7 +175,7 @@ def augmentations(
         ],
         "noise": base64.b64encode((25 * noise).round().clamp(-127, 127).char().numpy()).decode(),  # in 25ths of σ
         "pictures": sheets,
-        "pair": {name: _address(_scaled(picture[None], 144)[0], quality=90) for name, picture in pair.items()},
+        "pair": {name: address(_scaled(picture[None], 144)[0], quality=90) for name, picture in pair.items()},
     }
     alt = "Eight draws of an augmentation of a picture; below, two pictures, their blend, and its mixed label."
     return Explorer("augmentations", "Augmentation explorer", alt, data)
@@ -217,7 +217,7 @@ def code_map(
             {"name": name, "places": drawn(points), "near": neighbours(points, k).tolist()}
             for name, points in maps.items()
         ],
-        "sheet": _address(_sheet(_scaled(image_set.images, size), columns), quality=70, **_APART),
+        "sheet": address(_sheet(_scaled(image_set.images, size), columns), quality=70, **_APART),
         "columns": columns,
     }
     alt = "A map of images as points, one chosen: its nearest neighbours among the codes and on the map, as thumbnails."
@@ -245,7 +245,7 @@ def filters(
     """
     pixels = torch.stack([picture.byte() for picture in photographs.values()])
     height, width = pixels.shape[2:]
-    pictures = {name: _address(one, quality=85) for name, one in zip(photographs, pixels, strict=True)}
+    pictures = {name: address(one, quality=85) for name, one in zip(photographs, pixels, strict=True)}
     data = {"networks": {}, "photographs": pictures, "height": height, "width": width, "start": start}
     for name, (backbone, found) in networks.items():
         with evaluating(backbone):
@@ -273,9 +273,9 @@ def _stage(maps: torch.Tensor, found: visualise.Strongest, chosen: list[int]) ->
         "fields": [{"size": field.size, "jump": field.jump, "start": field.start} for field in found.fields],
         "largest": largest.flatten(1).tolist(),
         "silent": (maps <= 0).float().mean((2, 3)).tolist(),
-        "maps": _address(sheets[0], "WEBP", lossless=1),
+        "maps": address(sheets[0], "WEBP", lossless=1),
         "values": [[round(patch.value, 4) for patch in row] for row in patches],
-        "patches": _address(sheets[1], "WEBP", quality=65),
+        "patches": address(sheets[1], "WEBP", quality=65),
         "side": side,
         "images": len(found.values),
     }

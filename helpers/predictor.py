@@ -238,7 +238,7 @@ _SCALE = f'a place adds 0 or less <span style="{_RAMP}"></span> %.1f'
 def _figure(pixels: torch.Tensor, alt: str, caption: str) -> str:
     """A picture, uint8 (3, H, W), as HTML; ``alt`` and ``caption`` are HTML already."""
     return (
-        f'<figure style="margin:0;max-width:288px"><img src="{explorers._address(pixels, quality=88)}" alt="{alt}" '
+        f'<figure style="margin:0;max-width:288px"><img src="{explorers.address(pixels, quality=88)}" alt="{alt}" '
         f'style="width:288px;max-width:100%"><figcaption style="line-height:1.4">{caption}</figcaption></figure>'
     )
 

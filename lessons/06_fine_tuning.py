@@ -15,7 +15,7 @@
 #
 # **You need** Python, some PyTorch, and the idea of a CNN code (lesson 5). Solar cells come with the packages. 15-Scene
 # is used when it is there or can be downloaded; without it the lesson goes on with the solar cells.
-# **Time:** about two minutes of computing on two CPU cores the first time, seconds after that (results are kept).
+# **Time:** about two minutes of computing on two CPU cores the first time, half of it after that (results are kept).
 
 # %% tags=["setup"]
 # Set-up, the same in every lesson. On Colab it fetches the course; elsewhere it only finds helpers/.

@@ -15,7 +15,7 @@
 #
 # **You need** Python, a little PyTorch, and what a code is (lesson 5). Solar cells and digits come with packages.
 # 15-Scene is used when it is there or can be downloaded; without it the lesson goes on with the others.
-# **Time:** about a minute of computing on two CPU cores the first time, half of it after that (codes are kept);
+# **Time:** about a minute of computing on two CPU cores the first time, a little less after that (codes are kept);
 # reading and exercises take two to three hours.
 
 # %% tags=["setup"]

@@ -345,8 +345,9 @@ assert (dips.mean(1) > -2 * noise - 0.01).all(), "no layer with a clear dip"
 [f"{dip:+.1%} ± {error:.1%}" for dip, error in zip(dips.mean(1).tolist(), noise.tolist(), strict=True)]
 
 # %% [markdown]
-# No: one layer may lie a point or two lower, which is about its noise. Perhaps five layers with BatchNorm are easier to train again than eight without. An honest
-# small experiment shows what it shows: two of the paper's three findings.
+# Not clearly: the lowest layer may lie a point or two below, about two of its standard errors, and we looked at three layers.
+# Perhaps five layers with BatchNorm are easier to train again than eight without. An honest small experiment shows what
+# it shows: two of the paper's three findings.
 #
 # ### Exercise 2 · carry layers over (3 points)
 # `keep_first(source, target, n)` gets two `nn.Sequential` of the same layers. Make the first n layers of `target`

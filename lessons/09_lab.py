@@ -344,7 +344,8 @@ check.score()
 # - It does not keep a secret. The labels are files on this machine, and restarting the notebook resets the board.
 # - Your mark comes from the same notebook, run again with `COURSE_LAB_SEED` set to a number that you don't know. All
 #   images are divided anew, and all is trained again. A sound method scores nearly the same (the README has a spread
-#   of about one point, over three divisions). Settings tuned to one split fall back, and labels written down don't fit any more.
+#   of about one point, over three divisions). Settings tuned to one split fall back, and labels written down don't fit any
+#   more.
 # - Against somebody who copies labels from files, only reading the code helps. Your code will be read.
 #
 # The first line of the board: a head on *tiny images*, 16×16 gray pixels. It also shows the form that your own

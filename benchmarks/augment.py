@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,11 +19,9 @@ import torch
 from common import keep, take_turns
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
-from training import write
+from training import WORKERS, write
 
 from helpers import augmentation, datasets, machine
-
-WORKERS = min(4, os.cpu_count() or 1)
 
 
 def main() -> None:

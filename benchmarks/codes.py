@@ -5,7 +5,8 @@
 - ours: ``helpers.codes.extract`` without its cache, resizing and conversion of the network included;
 - ours, again: the second view of the same set (the network is converted already);
 - ours, bf16: asked for with ``precision="bf16"``;
-- OpenVINO's own, ONNX Runtime's own: the converted network alone on batches that are there already.
+- OpenVINO's own, ONNX Runtime's own: the converted network alone on batches that are there already;
+- on a GPU: PyTorch's network alone, and compiled (its time of compiling left out), on a batch that lies there already.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from common import apart, keep, take_turns
 
 from helpers import backbones, codes, datasets, machine
 
-BATCH = 64
+ON_GPU = machine.device().type == "cuda"
+BATCH = 256 if ON_GPU else 64
 
 
 def load(name: str) -> backbones.Backbone:
@@ -38,11 +40,29 @@ def speed(images: torch.Tensor, run: Callable[[torch.Tensor], object]) -> float:
 
 
 def torch_alone(name: str, size: int, layout: torch.memory_format) -> float:
-    images = datasets.load("solar-cells", size=size).images[: 4 * BATCH]  # slow: needs no more
+    images = datasets.load("solar-cells", size=size).images[: (8 if ON_GPU else 4) * BATCH]  # slow: needs no more
     device = machine.device()
     network = load(name).to(device, memory_format=layout)
     with torch.inference_mode():
         return speed(images, lambda part: network.codes(part.to(device).float().contiguous(memory_format=layout)).cpu())
+
+
+def resident(name: str, size: int, count: int, compiled: bool) -> Callable[[], float]:
+    device = machine.device()
+    program = codes._Codes(load(name), "penultimate").eval().to(device, memory_format=torch.channels_last)
+    pixels = torch.rand(BATCH, 3, size, size, device=device).mul(255).contiguous(memory_format=torch.channels_last)
+    run = torch.compile(program) if compiled else program
+
+    @torch.inference_mode()
+    def measure() -> float:
+        run(pixels).sum().item()  # waits
+        start = time.perf_counter()
+        for _ in range(count // BATCH):
+            last = run(pixels)
+        last.sum().item()
+        return count / (time.perf_counter() - start)
+
+    return measure
 
 
 def ours(network: backbones.Backbone, image_set: datasets.ImageSet, fresh: bool, **options: str) -> float:
@@ -83,31 +103,35 @@ def openvino_arm(network: backbones.Backbone, images: torch.Tensor, precision: s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="*", default=["efficientnet_lite0", "resnet18"])
-    parser.add_argument("--images", type=int, default=1024)
+    networks = ["efficientnet_lite0", "resnet18", *(["vgg16"] if ON_GPU else [])]
+    parser.add_argument("--networks", nargs="*", default=networks)
+    parser.add_argument("--images", type=int, default=8192 if ON_GPU else 1024)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     whole = datasets.load("solar-cells", size=options.size)
-    image_set = whole.subset(torch.arange(options.images // BATCH * BATCH))
-    cpu = machine.device().type == "cpu"
+    image_set = whole.subset(torch.arange(options.images // BATCH * BATCH) % len(whole))
     figures = {}
     for name in options.networks:
         network = load(name)
         eager, last = torch.contiguous_format, torch.channels_last
-        alone = partial(apart, torch_alone, name, options.size)
-        arms = {
-            "eager": partial(alone, eager, memory="system"),
-            "channels_last": partial(alone, last, memory="system"),
-            "channels_last, memory kept": partial(alone, last, memory="kept"),
+        alone = partial(torch_alone, name, options.size) if ON_GPU else partial(apart, torch_alone, name, options.size)
+        system = {} if ON_GPU else {"memory": "system"}
+        arms = {"eager": partial(alone, eager, **system), "channels_last": partial(alone, last, **system)}
+        if not ON_GPU:
+            arms["channels_last, memory kept"] = partial(alone, last, memory="kept")
+        arms |= {
             "ours": lambda n=network: ours(n, image_set, fresh=True),
             "ours, again": lambda n=network: ours(n, image_set, fresh=False),
             "ours, bf16": lambda n=network: ours(n, image_set, fresh=True, precision="bf16"),
         }
-        if cpu and importlib.util.find_spec("openvino"):
+        if ON_GPU:
+            arms["PyTorch alone"] = resident(name, options.size, len(image_set), compiled=False)
+            arms["PyTorch alone, compiled"] = resident(name, options.size, len(image_set), compiled=True)
+        if not ON_GPU and importlib.util.find_spec("openvino"):
             for precision in ("f32", "bf16"):
                 arms[f"OpenVINO's own, {precision}"] = openvino_arm(network, image_set.images, precision)
-        if cpu and importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        if not ON_GPU and importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
             arms["ONNX Runtime's own"] = onnx_arm(network, image_set.images)
         print(f"{name}, {options.size} pixels")
         figures[name] = take_turns(arms, options.rounds)

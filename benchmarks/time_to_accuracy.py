@@ -28,12 +28,11 @@ from pathlib import Path
 import torch
 from common import keep, take_turns
 from torch.nn import functional as F
-from training import write
+from training import WORKERS, write
 
 from helpers import datasets, machine
 
 EPOCHS = 4
-WORKERS = min(4, os.cpu_count() or 1)
 
 
 def ours(folder: str, seed: int) -> list[tuple[float, float]]:
@@ -185,7 +184,8 @@ def main() -> None:
         write(scenes, Path(folder))
         figures = take_turns({arm: partial(measure, arm, folder) for arm in ready}, options.rounds)
     case = f"15-Scene, {options.accuracy:.0%} on the test part"
-    keep("time-to-accuracy", {case: figures}, "seconds", curves=curves, settings={**vars(options), "epochs": EPOCHS})
+    settings = vars(options) | {"epochs": EPOCHS}
+    keep(f"time-to-accuracy-{machine.device().type}", {case: figures}, "seconds", curves=curves, settings=settings)
 
 
 if __name__ == "__main__":

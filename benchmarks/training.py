@@ -9,8 +9,9 @@ The same images (files on the disk), network, image size, batch and crops-and-fl
   can be faster: ours has one, for small depthwise maps (``helpers.depthwise``);
 - ceiling, compiled (``--compiled``): the same through ``torch.compile``, its minute of compiling left out.
 
-Each arm is a process of its own. Ours and the ceiling keep freed memory (``helpers.machine.keep_memory``), the others
-leave it to the system; "Lightning, memory kept" and "ceiling, system's memory" are the other way round.
+On a CPU each arm is a process of its own. Ours and the ceiling keep freed memory (``helpers.machine.keep_memory``), the
+others leave it to the system; "Lightning, memory kept" and "ceiling, system's memory" are the other way round. On a GPU
+all are one process, images and batches are larger, and the ceiling is also recorded as a CUDA graph ("replayed").
 
 The first epoch of each turn warms up; the second one counts. ``--precision bf16`` is for processors that have units for
 it (AMX): ours, fastai, Lightning and the ceiling then use it; the plain loop doesn't know it.
@@ -23,6 +24,7 @@ import importlib.util
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +36,8 @@ from torch.nn import functional as F
 
 from helpers import augmentation, backbones, datasets, machine, training
 
-WORKERS = min(4, os.cpu_count() or 1)
+ON_GPU = machine.device().type == "cuda"
+WORKERS = min(16 if ON_GPU else 4, os.cpu_count() or 1)
 CLASSES = 2
 
 
@@ -62,7 +65,8 @@ def plain(name: str, folder: Path, images: int, size: int, batch: int, precision
         transforms.PILToTensor(),
     ]
     files = ImageFolder(str(folder), transforms.Compose(steps))
-    loader = torch.utils.data.DataLoader(files, batch, shuffle=True, num_workers=WORKERS)
+    options = {"num_workers": WORKERS, "persistent_workers": WORKERS > 0, "pin_memory": ON_GPU}
+    loader = torch.utils.data.DataLoader(files, batch, shuffle=True, **options)
     device = machine.device()
     model = network(name, len(files.classes)).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
@@ -70,7 +74,7 @@ def plain(name: str, folder: Path, images: int, size: int, batch: int, precision
         start, loss_sum, correct = time.perf_counter(), 0.0, 0
         model.train()
         for pixels, labels in loader:
-            pixels, labels = pixels.float().to(device), labels.to(device)
+            pixels, labels = pixels.to(device).float(), labels.to(device)
             optimiser.zero_grad()
             scores = model(pixels)
             loss = F.cross_entropy(scores, labels)
@@ -97,6 +101,7 @@ def with_fastai(name: str, folder: Path, images: int, size: int, batch: int, pre
             self.start = time.perf_counter()
 
         def after_train(self):
+            _wait()
             self.learn.last_seconds = time.perf_counter() - self.start
 
     data = ImageDataLoaders.from_folder(
@@ -106,10 +111,11 @@ def with_fastai(name: str, folder: Path, images: int, size: int, batch: int, pre
         batch_tfms=aug_transforms(max_rotate=0, max_lighting=0, max_warp=0, max_zoom=1.0),
         bs=batch,
         num_workers=WORKERS,
+        persistent_workers=ON_GPU,
     )
     learner = Learner(data, network(name, data.c), loss_func=CrossEntropyLossFlat(), cbs=[Clock()])
-    if torch.cuda.is_available():
-        learner.to_fp16()
+    if ON_GPU:
+        learner.to_channelslast()  # and fp16
     elif precision == "bf16":
         learner.to_bf16()
     with learner.no_bar(), learner.no_logging():
@@ -131,6 +137,7 @@ def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, 
             self.start = time.perf_counter()
 
         def on_train_epoch_end(self):
+            _wait()
             self.seconds = time.perf_counter() - self.start
 
         def training_step(self, parts, _):
@@ -145,7 +152,7 @@ def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, 
         transforms.PILToTensor(),
     ]
     files = ImageFolder(str(folder), transforms.Compose(steps))
-    options = {"num_workers": WORKERS, "persistent_workers": WORKERS > 0}
+    options = {"num_workers": WORKERS, "persistent_workers": WORKERS > 0, "pin_memory": ON_GPU}
     loader = torch.utils.data.DataLoader(files, batch, shuffle=True, **options)
     quiet = {
         "logger": False,
@@ -153,61 +160,83 @@ def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, 
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    precision = "16-mixed" if torch.cuda.is_available() else "bf16-mixed" if precision == "bf16" else "32-true"
+    half = training._half(precision, machine.device())
+    precision = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[half]
     module = Module()
+    if ON_GPU:
+        module.net.to(memory_format=torch.channels_last)
+        quiet["benchmark"] = True
     lightning.Trainer(max_epochs=2, precision=precision, **quiet).fit(module, loader)
     return len(files) / module.seconds
 
 
-def ceiling(
-    name: str, folder: Path, images: int, size: int, batch: int, precision: str, compiled: bool = False
-) -> float:
+def ceiling(name: str, folder: Path, images: int, size: int, batch: int, precision: str, how: str = "eager") -> float:
     device = machine.device()
     model = network(name, CLASSES).to(device, memory_format=torch.channels_last).train()
-    run = torch.compile(model) if compiled else model
-    optimiser = torch.optim.AdamW(model.parameters(), fused=device.type in ("cuda", "cpu"))
+    run = torch.compile(model) if how == "compiled" else model
+    options = {"fused": device.type in ("cuda", "cpu"), "capturable": how == "replayed"}
+    optimiser = torch.optim.AdamW(model.parameters(), **options)
     pixels = (torch.rand(batch, 3, size, size, device=device) * 255).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(batch, dtype=torch.long, device=device)
     steps = -(-images // batch)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        with training._autocast(precision, device):
+            loss = F.cross_entropy(run(pixels).float(), labels)
+        loss.backward()
+        optimiser.step()
+
+    if how == "replayed":
+        for _ in range(3):
+            step()
+        graph = torch.cuda.CUDAGraph()
+        optimiser.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            step()
     for _ in range(2):
-        _wait(device)
+        _wait()
         start = time.perf_counter()
         for _ in range(steps):
-            with training._autocast(precision, device):
-                loss = F.cross_entropy(run(pixels).float(), labels)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-        _wait(device)
+            graph.replay() if how == "replayed" else step()
+        _wait()
         seconds = time.perf_counter() - start
     return steps * batch / seconds
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
+def _wait() -> None:
+    if ON_GPU:
         torch.cuda.synchronize()
 
 
 def the_images(count: int) -> datasets.ImageSet:
-    """Solar cells, evenly spaced in their set."""
+    """Solar cells, evenly spaced in their set, or several times all of them."""
     whole = datasets.load("solar-cells", size=256)
-    return whole.subset(torch.arange(len(whole))[:: max(1, len(whole) // count)][:count])
+    step = max(1, len(whole) // count)
+    return whole.subset(torch.arange(count) * step % len(whole))
 
 
 def write(image_set: datasets.ImageSet, folder: Path) -> None:
     """Class folders of JPEG files, for those who read files."""
-    for i, (image, label) in enumerate(zip(image_set.images, image_set.labels, strict=True)):
-        place = folder / image_set.classes[label]
-        place.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).convert("RGB").save(place / f"{i}.jpg", quality=92)
+    for name in image_set.classes:
+        (folder / name).mkdir(exist_ok=True)
+
+    def one(i: int) -> None:
+        pixels = image_set.images[i].permute(1, 2, 0).squeeze(-1).numpy()
+        place = folder / image_set.classes[image_set.labels[i]] / f"{i}.jpg"
+        Image.fromarray(pixels).convert("RGB").save(place, quality=92)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(one, range(len(image_set))))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="*", default=["efficientnet_lite0", "resnet18"])
-    parser.add_argument("--images", type=int, default=384)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=32)
+    networks = ["efficientnet_lite0", "resnet18", *(["vgg16"] if ON_GPU else [])]
+    parser.add_argument("--networks", nargs="*", default=networks)
+    parser.add_argument("--images", type=int, default=8192 if ON_GPU else 384)
+    parser.add_argument("--size", type=int, default=224 if ON_GPU else 128)
+    parser.add_argument("--batch", type=int, default=64 if ON_GPU else 32)
     parser.add_argument("--precision", choices=["auto", "bf16"], default="auto")
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
@@ -217,17 +246,22 @@ def main() -> None:
     arms |= {"fastai": (with_fastai, "system")} if importlib.util.find_spec("fastai") else {}
     arms |= {"Lightning": (with_lightning, "system")} if importlib.util.find_spec("lightning") else {}
     arms["ceiling"] = (ceiling, "kept")
-    if machine.device().type == "cpu":
+    if ON_GPU:
+        arms["ceiling, replayed"] = (partial(ceiling, how="replayed"), "kept")
+    else:
         last = "Lightning" if "Lightning" in arms else "plain loop"
         arms |= {f"{last}, memory kept": (arms[last][0], "kept"), "ceiling, system's memory": (ceiling, "system")}
-    arms |= {"ceiling, compiled": (partial(ceiling, compiled=True), "kept")} if options.compiled else {}
+    arms |= {"ceiling, compiled": (partial(ceiling, how="compiled"), "kept")} if options.compiled else {}
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         write(the_images(options.images), Path(folder))
         for name in options.networks:
             print(f"{name}, {options.images} images of {options.size} pixels, batch {options.batch}")
             what = (name, Path(folder), options.images, options.size, options.batch, options.precision)
-            ready = {arm: partial(apart, measure, *what, memory=memory) for arm, (measure, memory) in arms.items()}
+            if ON_GPU:
+                ready = {arm: partial(measure, *what) for arm, (measure, _) in arms.items()}
+            else:
+                ready = {arm: partial(apart, measure, *what, memory=memory) for arm, (measure, memory) in arms.items()}
             figures[name] = take_turns(ready, options.rounds)
     kind = machine.device().type + ("" if options.precision == "auto" else f"-{options.precision}")
     keep(f"training-{kind}", figures, "images/s", settings=vars(options))

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from helpers import machine, parallel
 from helpers.backbones import Backbone, evaluating
 from helpers.datasets import ImageSet
 
-_BATCH = 64
+_BATCH, _BATCH_ON_GPU = 64, 256
 _WORTH_CONVERTING = 4_000_000  # pixels: until OpenVINO has converted a network, PyTorch has done 400 images of 96²
 VIEWS = ({}, {"flip": True}, {"crop": 0.875}, {"flip": True, "crop": 0.875})
 """Views of an image for ``extract``; the mean code over them is better than one (Razavian et al. 2014, section 3)."""
@@ -85,17 +85,19 @@ def extract(
 
     def compute(part: ImageSet, file: Path | None) -> torch.Tensor:
         with evaluating(backbone.to(device)):
-            first = _batch(image_set, 0, size, flip, crop)
+            first = _batch(image_set, 0, size, flip, crop, device)
             fast = "torch" if engine == "auto" and len(part) * size**2 < _WORTH_CONVERTING else engine
             program = _Codes(backbone, stage, pool)
             run = _runner(program, first, fast, device, precision, (weights, stage, pool, first.shape[1:], first.dtype))
-            rows = _Rows(file, len(part), width=run(first[:1]).shape[1])
+            rows = _Rows(file, len(part), width=_arrived(run(first[:1])).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
             quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
-            with tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, **quiet) as bar:
-                for start in range(rows.done, rows.n, _BATCH):
-                    with machine.Room(f"{_BATCH} images of {size} x {size} pixels", "choose a smaller size=..."):
-                        values = run(_batch(part, start, size, flip, crop))
+            count = _BATCH_ON_GPU if device.type == "cuda" else _BATCH
+            room = machine.Room(f"{count} images of {size} x {size} pixels", "choose a smaller size=...")
+            starts = range(rows.done, rows.n, count)
+            batches = (_batch(part, start, size, flip, crop, device, count) for start in starts)
+            with tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, **quiet) as bar, room:
+                for values in _in_turn(run, batches):
                     rows.add(values)
                     bar.update(len(values))
         machine.give_memory_back()
@@ -131,9 +133,19 @@ def _from_larger(image_set: ImageSet, file_of: Callable[[ImageSet], Path]) -> to
     return None
 
 
-def _batch(image_set: ImageSet, start: int, size: int, flip: bool, crop: float) -> torch.Tensor:
-    """Images ``start`` to ``start + 64``, uint8, (n, C, size, size)."""
-    images = image_set.images[start : start + _BATCH]
+def _batch(
+    image_set: ImageSet,
+    start: int,
+    size: int,
+    flip: bool,
+    crop: float,
+    device: torch.device,
+    count: int = _BATCH,
+) -> torch.Tensor:
+    """``count`` images from ``start`` on, uint8, (n, C, size, size); on a GPU if there is one."""
+    images = image_set.images[start : start + count]
+    if device.type == "cuda":  # page-locked memory travels without the processor
+        images = images.pin_memory().to(device, non_blocking=True)
     if crop < 1:
         edge = round(images.shape[-1] * (1 - crop) / 2)
         images = images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge]
@@ -141,6 +153,36 @@ def _batch(image_set: ImageSet, start: int, size: int, flip: bool, crop: float) 
         images = F.interpolate(images.float(), (size, size), mode="bicubic", antialias=True, align_corners=False)
         images = images.round().clamp(0, 255).to(torch.uint8)
     return images.flip(-1) if flip else images
+
+
+class _OnItsWay:
+    """Values that a GPU has yet to compute, and that it will copy to ``values``."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values.to("cpu", non_blocking=True)
+        self.there = torch.cuda.current_stream(values.device).record_event()
+
+
+def _arrived(values: np.ndarray | _OnItsWay) -> np.ndarray:
+    if isinstance(values, np.ndarray):
+        return values
+    values.there.synchronize()
+    return values.values.numpy()
+
+
+def _in_turn(run: Callable, batches: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
+    """The codes of each batch. A GPU computes a batch while those of the one before are written."""
+    before = None
+    for images in batches:
+        now = run(images)
+        if before is not None:
+            yield _arrived(before)
+        before = now
+        if isinstance(now, np.ndarray):
+            yield now
+            before = None
+    if before is not None:
+        yield _arrived(before)
 
 
 class _Codes(nn.Module):
@@ -160,10 +202,11 @@ def _runner(
     """The function that turns a batch of pixels into codes. ``what`` names the program, for the next set or view."""
 
     @torch.inference_mode()
-    def with_torch(images: torch.Tensor) -> np.ndarray:
-        pixels = images.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)
+    def with_torch(images: torch.Tensor) -> np.ndarray | _OnItsWay:
+        pixels = images.to(device).float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return program(pixels).float().cpu().numpy()
+            values = program(pixels).float()
+        return _OnItsWay(values) if device.type == "cuda" else values.cpu().numpy()
 
     program.to(memory_format=torch.channels_last)  # 1.5x on this CPU path, for convolutions
     if device.type != "cpu" or engine == "torch":

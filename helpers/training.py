@@ -28,6 +28,7 @@ from helpers import machine, parallel
 from helpers.backbones import evaluating
 from helpers.datasets import ImageSet
 from helpers.depthwise import quick_depthwise
+from helpers.replay import Replay
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 """(images float (N, C, H, W) in 0-255, generator) -> images of the same kind, on the same device."""
@@ -128,7 +129,10 @@ def fit(
         labels = labels.to(device)
     small = None if validation is None else _resized(validation, size)
     batches = _batches_an_epoch(len(train), batch)
-    stepper = _Stepper(model, groups, optimiser, rate, weight_decay, schedule, epochs * batches, precision, device)
+    steps = epochs * batches
+    stepper = _Stepper(
+        model, groups, optimiser, rate, weight_decay, schedule, steps, precision, label_smoothing, device
+    )
     history, best_state = History(), None
     settings = ""
     if checkpoint is not None:
@@ -140,7 +144,7 @@ def fit(
             best_state = _resume(Path(checkpoint), settings, model, stepper, history)
 
     quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
-    bar = tqdm(total=epochs * batches, desc="training", leave=False, unit="batch", **quiet)
+    bar = tqdm(total=steps, desc="training", leave=False, unit="batch", **quiet)
     bar.update(len(history.epochs) * batches)
     try:
         for epoch in range(len(history.epochs), epochs):
@@ -160,7 +164,7 @@ def fit(
                     if augment is not None:  # of all images, by all processes: the same random numbers as one alone
                         pixels = augment(pixels, generator)
                     pixels = pixels.contiguous(memory_format=torch.channels_last)
-                    loss, right = stepper.step(pixels, target, label_smoothing)
+                    loss, right = stepper.step(pixels, target)
                 loss_sum += loss * len(target)  # stays on the device: no waiting
                 correct += right
                 bar.update()
@@ -190,11 +194,13 @@ def fit(
                 checkpoint = None
             if on_epoch is not None:
                 on_epoch(model, history)
+                stepper.forget()
     except KeyboardInterrupt:
         history.stopped = "interrupted"
         print(f"Interrupted: the history holds the {len(history.epochs)} finished epochs.")
     finally:
         bar.close()
+        stepper.forget()
         machine.give_memory_back()
     if best_state is not None:
         model.load_state_dict(best_state)
@@ -264,14 +270,18 @@ def metrics(probabilities: torch.Tensor, labels: torch.Tensor, soft: torch.Tenso
 class _Stepper:
     """One optimiser step, with its schedule and precision."""
 
-    def __init__(self, model, groups, optimiser, rate, weight_decay, schedule, steps, precision, device) -> None:
+    def __init__(
+        self, model, groups, optimiser, rate, weight_decay, schedule, steps, precision, smoothing, device
+    ) -> None:
         parameters = groups or [
             {"params": [p for p in model.parameters() if p.requires_grad], "lr": rate, "weight_decay": weight_decay}
         ]
         if not any(len(group["params"]) for group in parameters):
             raise ValueError("Every weight of the model is frozen: there is nothing to learn.")
-        self.model, self.device, self.precision = model, device, precision
+        self.model, self.device, self.precision, self.smoothing = model, device, precision, smoothing
         self.quicker = quick_depthwise if device.type == "cpu" else nullcontext
+        alone_on_gpu = device.type == "cuda" and parallel.count() == 1
+        self.gradients = Replay(self._gradients, model) if alone_on_gpu else self._gradients
         self.pieces = 1  # that a batch is cut into where it doesn't fit into the GPU's memory
         fused = device.type in ("cuda", "cpu")  # all of a weight's arithmetic in one kernel: a third of the time
         if optimiser == "adamw":
@@ -293,17 +303,18 @@ class _Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=_half(precision, device) == torch.float16)
         self.last_rate = highest[-1]
 
-    def step(self, pixels: torch.Tensor, target: torch.Tensor, smoothing: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, pixels: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """This process's part of the mean loss of a batch, and of its number of right answers."""
         while True:
             try:
                 self.optimiser.zero_grad(set_to_none=True)
-                loss, right = self._gradients(pixels, target, smoothing)
+                loss, right = self.gradients(pixels, target)
                 break
             except torch.OutOfMemoryError:
                 if len(pixels) < 4 * self.pieces or parallel.count() > 1:  # other processes would wait for this one
                     raise
             self.pieces *= 2
+            self.gradients = self._gradients
             print(f"A batch of {len(pixels)} doesn't fit into memory: it is computed in {self.pieces} pieces.")
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -311,14 +322,21 @@ class _Stepper:
         self.schedule.step()
         return loss, right
 
-    def _gradients(self, pixels: torch.Tensor, target: torch.Tensor, smoothing: float):
+    def forget(self) -> None:
+        """What was recorded of the model is no longer used."""
+        if isinstance(self.gradients, Replay):
+            self.gradients.forget()
+
+    def _gradients(self, pixels: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mine = parallel.share(len(pixels))
         loss_sum, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         pieces = min(self.pieces, max(1, len(pixels) // 2))  # two images in each, for BatchNorm
         for part, truth in zip(pixels[mine].tensor_split(pieces), target[mine].tensor_split(pieces), strict=True):
             with _autocast(self.precision, self.device), parallel.whole_batch(), self.quicker(self.model):
                 scores = self.model(part)
-                loss = F.cross_entropy(scores.float(), truth, label_smoothing=smoothing, reduction="sum") / len(pixels)
+                loss = F.cross_entropy(scores.float(), truth, label_smoothing=self.smoothing, reduction="sum") / len(
+                    pixels
+                )
             self.scaler.scale(loss).backward()
             loss_sum += loss.detach()
             right += (scores.detach().argmax(1) == (truth.argmax(1) if truth.dim() == 2 else truth)).sum()

@@ -133,11 +133,11 @@ def test_an_interrupted_extraction_goes_on(cache, network, monkeypatch):
     whole = codes.extract(network, IMAGES, engine="torch", cache=False)
     real, calls = codes._batch, []
 
-    def interrupted(image_set, start, size, flip, crop):
+    def interrupted(image_set, start, *how):
         calls.append(start)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(image_set, start, size, flip, crop)
+        return real(image_set, start, *how)
 
     monkeypatch.setattr(codes, "_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):

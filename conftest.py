@@ -1,4 +1,4 @@
-"""What every test and every notebook under nbval stands on: helpers is found, the quick budget, a core each."""
+"""What every test and every notebook under nbval stands on: helpers is found, the quick budget, the CPU, a core each."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 
 # Notebooks that run under nbval inherit these too.
 os.environ.setdefault("COURSE_BUDGET", "quick")
+os.environ.setdefault("COURSE_DEVICE", "cpu")  # where there is a GPU: COURSE_DEVICE=cuda pytest tests/test_replay.py
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 if "PYTEST_XDIST_WORKER" in os.environ or any(text.startswith("-n") for text in sys.argv):

@@ -1,4 +1,4 @@
-"""What every test and every notebook under nbval stands on: helpers is found, the quick budget, the CPU, a core each."""
+"""What every test and every notebook under nbval stands on: helpers is found, quick budget, the CPU, a core each."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def extract(
             fast = "torch" if engine == "auto" and len(part) * size**2 < _WORTH_CONVERTING else engine
             program = _Codes(backbone, stage, pool)
             run = _runner(program, first, fast, device, precision, (weights, stage, pool, first.shape[1:], first.dtype))
-            rows = _Rows(file, len(part), width=_arrived(run(first[:1])).shape[1])
+            rows = _Rows(file, len(part), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
             quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
             count = _BATCH_ON_GPU if device.type == "cuda" else _BATCH
@@ -155,34 +155,27 @@ def _batch(
     return images.flip(-1) if flip else images
 
 
-class _OnItsWay:
-    """Values that a GPU has yet to compute, and that it will copy to ``values``."""
-
-    def __init__(self, values: torch.Tensor) -> None:
-        self.values = values.to("cpu", non_blocking=True)
-        self.there = torch.cuda.current_stream(values.device).record_event()
-
-
-def _arrived(values: np.ndarray | _OnItsWay) -> np.ndarray:
-    if isinstance(values, np.ndarray):
-        return values
-    values.there.synchronize()
-    return values.values.numpy()
-
-
-def _in_turn(run: Callable, batches: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
+def _in_turn(
+    run: Callable[[torch.Tensor], np.ndarray | torch.Tensor], batches: Iterable[torch.Tensor]
+) -> Iterator[np.ndarray]:
     """The codes of each batch. A GPU computes a batch while those of the one before are written."""
     before = None
     for images in batches:
         now = run(images)
-        if before is not None:
-            yield _arrived(before)
-        before = now
         if isinstance(now, np.ndarray):
             yield now
-            before = None
+            continue
+        now = now.to("cpu", non_blocking=True), torch.cuda.current_stream(now.device).record_event()
+        if before is not None:
+            yield _arrived(*before)
+        before = now
     if before is not None:
-        yield _arrived(before)
+        yield _arrived(*before)
+
+
+def _arrived(values: torch.Tensor, copied: torch.cuda.Event) -> np.ndarray:
+    copied.synchronize()
+    return values.numpy()
 
 
 class _Codes(nn.Module):
@@ -202,11 +195,11 @@ def _runner(
     """The function that turns a batch of pixels into codes. ``what`` names the program, for the next set or view."""
 
     @torch.inference_mode()
-    def with_torch(images: torch.Tensor) -> np.ndarray | _OnItsWay:
+    def with_torch(images: torch.Tensor) -> np.ndarray | torch.Tensor:
         pixels = images.to(device).float().contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             values = program(pixels).float()
-        return _OnItsWay(values) if device.type == "cuda" else values.cpu().numpy()
+        return values if device.type == "cuda" else values.cpu().numpy()
 
     program.to(memory_format=torch.channels_last)  # 1.5x on this CPU path, for convolutions
     if device.type != "cpu" or engine == "torch":

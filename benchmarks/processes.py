@@ -39,6 +39,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     gpus = torch.cuda.device_count() if machine.device().type == "cuda" else 0
+    if gpus == 1:
+        print("processes: nothing to compare, there is one GPU.")
+        return
     many = gpus or os.cpu_count()
     shapes = {"1 process": (1, os.cpu_count()), f"{many} processes": (many, max(1, os.cpu_count() // many))}
     if not gpus:

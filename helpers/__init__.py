@@ -8,16 +8,16 @@ on: ``machine.keep_memory``.)
 - ``arithmetic``, up to ``WHOLE`` (167, 328): sizes, parameters, multiply-adds, receptive fields;
 - ``datasets`` (239): image sets, and how they are split;
 - ``backbones`` (307): pretrained networks with named stages; freezing, and a learning rate for each stage;
-- ``codes``, up to ``_runner`` (156, 286): the features of an image set, computed once;
+- ``codes``, up to ``_runner`` (192, 323): the features of an image set, computed once;
 - ``linear`` (180): the classifier on codes;
-- ``training``, up to ``_Stepper`` (263, 464): the training loop, and what is measured;
-- ``transfer``, up to ``compare`` (253, 398): from scratch, codes and fine-tuning, compared.
+- ``training``, up to ``_Stepper`` (270, 483): the training loop, and what is measured;
+- ``transfer``, up to ``compare`` (255, 400): from scratch, codes and fine-tuning, compared.
 
 **With one lesson**: ``visualise`` (2), ``probes`` and ``live`` (3), ``augmentation``, ``learnable`` and
 ``strengths`` (4), ``handmade`` (5), ``tuning`` (6), ``embedding`` (7), ``layers`` and ``detector`` (8), ``lab`` (9).
 
 **Plumbing**, which works unread: ``machine`` (device, folders, seeds), ``parallel`` (several processes), ``depthwise``
-(quicker gradients), ``weights`` (of the backbones); ``sources``, ``download``, ``folders`` and ``pictures`` (from an
-address or a folder to pixels); ``plots``; ``explorers`` with the folder ``pages``, and ``predictor``; ``checks`` (what
-an exercise says); ``colab``.
+and ``replay`` (quicker steps), ``weights`` (of the backbones); ``sources``, ``download``, ``folders`` and ``pictures``
+(from an address or a folder to pixels); ``plots``; ``explorers`` with the folder ``pages``, and ``predictor``;
+``checks`` (what an exercise says); ``colab``.
 """

@@ -59,7 +59,8 @@ def extract(
         pool: how maps (N, C, H, W) become vectors: "avg", "max" or "none".
         flip, crop: mirror the images first; take the middle of each, this part of its height and width.
         engine: "torch", "openvino" (a CPU only), or "auto": OpenVINO on a CPU where it is installed and agrees.
-        precision: "float32", or "bf16": codes a tenth off, for speed where the chip has bf16 (benchmarks/codes.py).
+        precision: "float32" (on CUDA PyTorch rounds inside convolutions to TF32: Lite0's codes are 0.3 % off), or
+            "bf16": codes a tenth off, for speed where the chip has bf16 (benchmarks/codes.py).
         cache: look on the disk first, and keep the result there.
     """
     device = device or machine.device()

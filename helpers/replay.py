@@ -1,7 +1,8 @@
 """CUDA graphs: the GPU's work of a training step is recorded once, and from then on started by a single call.
 
 A step of a small network is a thousand kernels of a few microseconds each. Python starts them one by one, more slowly
-than a large GPU computes them; recorded, they follow each other without it.
+than a large GPU computes them; recorded, they follow each other without it. On an H200, a step of Lite0 with 64 images
+of 224 pixels then takes half the time (``benchmarks/training.py``); with large layers only, as long as ever.
 """
 
 from __future__ import annotations

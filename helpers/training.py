@@ -2,7 +2,8 @@
 
 The images are one uint8 tensor. It is put on the device when it fits, and each batch is cut out of it, augmented and
 normalised there, all images of a batch at once: no worker processes, no copies, and on a GPU nothing in the loop waits
-for the device. Under torchrun several processes share each batch (``helpers.parallel``).
+for the device, which gets a step's work in one call (``helpers.replay``). Under torchrun several processes share each
+batch (``helpers.parallel``).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from helpers import backbones, codes, datasets, depthwise, linear, machine, parallel, training, weights
+from helpers import backbones, codes, datasets, depthwise, linear, machine, parallel, replay, training, weights
 from helpers.augmentation import ColourJitter, Compose, RandomAffine
 from helpers.datasets import ImageSet
 
@@ -319,7 +319,7 @@ def result_file(what: tuple, *code: str) -> Path:
     """
     digest = hashlib.blake2b(repr((what, versions())).encode(), digest_size=12)
     augmentation = sys.modules[RandomAffine.__module__]
-    for module in (backbones, weights, codes, linear, parallel, training, depthwise, augmentation):
+    for module in (backbones, weights, codes, linear, parallel, training, depthwise, replay, augmentation):
         digest.update(Path(module.__file__).read_bytes())
     for file in (__file__, *code):
         digest.update(Path(file).read_bytes())

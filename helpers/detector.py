@@ -52,11 +52,10 @@ def _scene(photographs: dict[str, torch.Tensor], names: Sequence[str], seed: int
     return canvas.byte(), (x, y, x + width, y + height)
 
 
-@torch.inference_mode()
 def maps(backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
     """What the frozen network's ``STAGE`` makes of the images: (N, C, H / CELL, W / CELL), on the CPU."""
-    backbone.to(machine.device(), memory_format=torch.channels_last)
-    with evaluating(backbone):
+    backbone.to(machine.device(), memory_format=torch.channels_last)  # moved in inference mode, it couldn't learn again
+    with torch.inference_mode(), evaluating(backbone):
         found = [backbone.maps(part.to(machine.device()), STAGE).cpu() for part in images.split(30)]
     return torch.cat(found).contiguous().clone()
 

@@ -45,9 +45,9 @@ def _each(transform: Callable[[torch.Tensor], torch.Tensor]) -> Transform:
     """A transform of torchvision, which draws once a call and from the global generator, image by image."""
 
     def apply(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        seeds = torch.randint(2**31, (len(images),), generator=generator).tolist()
+        seeds = torch.randint(2**31, (len(images),), generator=generator, device=generator.device).tolist()
         changed = []
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng([images.device] if images.is_cuda else []):
             for image, seed in zip(images.byte(), seeds, strict=True):
                 torch.manual_seed(seed)
                 changed.append(transform(image))
@@ -133,7 +133,11 @@ def ladders(lighting: PCALighting) -> list[Ladder]:
             "with σ = {v} gray levels",
             "image + {v} * torch.randn(image.shape)",
             (10, 20, 40, 80, 160),
-            lambda v: lambda images, generator: images + v * torch.randn(images.shape, generator=generator),
+            lambda v: (
+                lambda images, generator: (
+                    images + v * torch.randn(images.shape, generator=generator, device=images.device)
+                )
+            ),
             live=True,
         ),
         Ladder(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
-from helpers import backbones, codes, datasets, linear, plots, transfer
+from helpers import backbones, codes, datasets, linear, machine, plots, transfer
 from helpers.backbones import Backbone
 from helpers.datasets import ImageSet, Split
 
@@ -40,7 +40,7 @@ def starting_network(train: ImageSet, *, head_first: bool, seed: int) -> Backbon
         transfer.fit_head(network, train, progress=False)
     else:
         backbones.replace_head(network, len(train.classes))
-    return network
+    return network.to(machine.device())  # fit_head moves it only where the codes aren't on the disk already
 
 
 class Damage(NamedTuple):

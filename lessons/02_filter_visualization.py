@@ -1132,7 +1132,7 @@ timed += ["densenet121", "resnet50"]
 # %% tags=["item-21"]
 times = {name: milliseconds(name) for name in timed}
 {
-    name: f"{ms:.0f} ms, {counted[name].multiply_adds / 1e6 / ms:.0f} M multiply-adds in a ms"
+    name: f"{ms:.1f} ms, {counted[name].multiply_adds / 1e6 / ms:.0f} M multiply-adds in a ms"
     for name, ms in times.items()
 }
 

@@ -59,7 +59,7 @@ from helpers.checks import Check
 
 # %% tags=["item-19"]
 IMAGES, SEEDS = (600, range(3)) if machine.budget() == "quick" else (1200, range(5))
-lite0 = backbones.load()
+lite0 = backbones.load().to(machine.device())
 
 # %% tags=["item-19"]
 sets = {}

@@ -6,7 +6,7 @@
 - ours, again: the second view of the same set (the network is converted already);
 - ours, bf16: asked for with ``precision="bf16"``;
 - OpenVINO's own, ONNX Runtime's own: the converted network alone on batches that are there already;
-- on a GPU: PyTorch's network alone, and compiled (its time of compiling left out), on a batch that lies there already.
+- on a GPU (batches of 256): PyTorch's network alone, and compiled (its time of compiling left out), on a batch that lies there already.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     whole = datasets.load("solar-cells", size=options.size)
-    image_set = whole.subset(torch.arange(options.images // BATCH * BATCH) % len(whole))
+    image_set = whole.subset(torch.arange(max(1, options.images // BATCH) * BATCH) % len(whole))
     figures = {}
     for name in options.networks:
         network = load(name)

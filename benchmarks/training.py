@@ -24,6 +24,7 @@ import importlib.util
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -204,6 +205,11 @@ def ceiling(name: str, folder: Path, images: int, size: int, batch: int, precisi
     return steps * batch / seconds
 
 
+def _alone(measure: Callable[..., float], *what: object) -> float:
+    torch.backends.cudnn.benchmark = False  # Lightning sets it, and leaves it so
+    return measure(*what)
+
+
 def _wait() -> None:
     if ON_GPU:
         torch.cuda.synchronize()
@@ -259,7 +265,7 @@ def main() -> None:
             print(f"{name}, {options.images} images of {options.size} pixels, batch {options.batch}")
             what = (name, Path(folder), options.images, options.size, options.batch, options.precision)
             if ON_GPU:
-                ready = {arm: partial(measure, *what) for arm, (measure, _) in arms.items()}
+                ready = {arm: partial(_alone, measure, *what) for arm, (measure, _) in arms.items()}
             else:
                 ready = {arm: partial(apart, measure, *what, memory=memory) for arm, (measure, memory) in arms.items()}
             figures[name] = take_turns(ready, options.rounds)

@@ -29,6 +29,7 @@ from helpers.backbones import Backbone, evaluating
 from helpers.datasets import ImageSet
 
 _BATCH, _BATCH_ON_GPU = 64, 256
+_BYTES = 800  # a pixel: three times VGG16's largest maps, of 64 floats
 _WORTH_CONVERTING = 4_000_000  # pixels: until OpenVINO has converted a network, PyTorch has done 400 images of 96²
 VIEWS = ({}, {"flip": True}, {"crop": 0.875}, {"flip": True, "crop": 0.875})
 """Views of an image for ``extract``; the mean code over them is better than one (Razavian et al. 2014, section 3)."""
@@ -59,8 +60,8 @@ def extract(
         pool: how maps (N, C, H, W) become vectors: "avg", "max" or "none".
         flip, crop: mirror the images first; take the middle of each, this part of its height and width.
         engine: "torch", "openvino" (a CPU only), or "auto": OpenVINO on a CPU where it is installed and agrees.
-        precision: "float32" (on CUDA PyTorch rounds inside convolutions to TF32: Lite0's codes are 0.3 % off), or
-            "bf16": codes a tenth off, for speed where the chip has bf16 (benchmarks/codes.py).
+        precision: "float32" (newer NVIDIA GPUs round to TF32 inside convolutions, as is usual in PyTorch), or "bf16":
+            codes a tenth off, for speed where the chip has bf16 (benchmarks/codes.py).
         cache: look on the disk first, and keep the result there.
     """
     device = device or machine.device()
@@ -93,7 +94,9 @@ def extract(
             rows = _Rows(file, len(part), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
             quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
-            count = _BATCH_ON_GPU if device.type == "cuda" else _BATCH
+            count = _BATCH
+            if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] > _BATCH_ON_GPU * size**2 * _BYTES:
+                count = _BATCH_ON_GPU
             room = machine.Room(f"{count} images of {size} x {size} pixels", "choose a smaller size=...")
             starts = range(rows.done, rows.n, count)
             batches = (_batch(part, start, size, flip, crop, device, count) for start in starts)
@@ -146,7 +149,7 @@ def _batch(
     """``count`` images from ``start`` on, uint8, (n, C, size, size); on a GPU if there is one."""
     images = image_set.images[start : start + count]
     if device.type == "cuda":  # page-locked memory travels without the processor
-        images = images.pin_memory().to(device, non_blocking=True)
+        images = images.contiguous().pin_memory().to(device, non_blocking=True)
     if crop < 1:
         edge = round(images.shape[-1] * (1 - crop) / 2)
         images = images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge]
@@ -192,8 +195,11 @@ class _Codes(nn.Module):
 
 def _runner(
     program: _Codes, example: torch.Tensor, engine: str, device: torch.device, precision: str, what: tuple
-) -> Callable[[torch.Tensor], np.ndarray]:
-    """The function that turns a batch of pixels into codes. ``what`` names the program, for the next set or view."""
+) -> Callable[[torch.Tensor], np.ndarray | torch.Tensor]:
+    """The function that turns a batch of pixels into codes, which on CUDA stay there.
+
+    what: names the program, for the next set or view.
+    """
 
     @torch.inference_mode()
     def with_torch(images: torch.Tensor) -> np.ndarray | torch.Tensor:

@@ -2,8 +2,8 @@
 
 The images are one uint8 tensor. It is put on the device when it fits, and each batch is cut out of it, augmented and
 normalised there, all images of a batch at once: no worker processes, no copies, and on a GPU nothing in the loop waits
-for the device, which gets a step's work in one call (``helpers.replay``). Under torchrun several processes share each
-batch (``helpers.parallel``).
+for the device, which gets a step's forward and backward pass in one call (``helpers.replay``). Under torchrun several
+processes share each batch (``helpers.parallel``).
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from helpers.backbones import evaluating
 from helpers.datasets import ImageSet
 from helpers.depthwise import quick_depthwise
 from helpers.replay import Replay
+
+_WORTH_RECORDING = 10  # steps: the first three are computed as ever, and to record costs about as much as one more
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 """(images float (N, C, H, W) in 0-255, generator) -> images of the same kind, on the same device."""
@@ -115,6 +117,9 @@ def fit(
             the same weights as if it had not been interrupted.
         on_epoch: called after each epoch with the model and the history so far.
 
+    On a GPU the forward and backward pass are recorded in the first steps and replayed (``helpers.replay``): what a
+    model's ``forward`` does in Python beside its layers (it counts its calls, say) happens in those steps only.
+
     Raises:
         ValueError: the images, labels and model don't fit each other; the message says how.
     """
@@ -134,6 +139,10 @@ def fit(
     stepper = _Stepper(
         model, groups, optimiser, rate, weight_decay, schedule, steps, precision, label_smoothing, device
     )
+    unchanged = steps if on_epoch is None else batches  # steps; on_epoch may change the model
+    here = device.type == "cuda" and device.index in (None, torch.cuda.current_device())  # another GPU's isn't recorded
+    if here and parallel.count() == 1 and unchanged >= _WORTH_RECORDING:
+        stepper.replay = Replay(model)
     history, best_state = History(), None
     settings = ""
     if checkpoint is not None:
@@ -281,8 +290,7 @@ class _Stepper:
             raise ValueError("Every weight of the model is frozen: there is nothing to learn.")
         self.model, self.device, self.precision, self.smoothing = model, device, precision, smoothing
         self.quicker = quick_depthwise if device.type == "cpu" else nullcontext
-        alone_on_gpu = device.type == "cuda" and parallel.count() == 1
-        self.gradients = Replay(self._gradients, model) if alone_on_gpu else self._gradients
+        self.replay: Replay | None = None
         self.pieces = 1  # that a batch is cut into where it doesn't fit into the GPU's memory
         fused = device.type in ("cuda", "cpu")  # all of a weight's arithmetic in one kernel: a third of the time
         if optimiser == "adamw":
@@ -309,13 +317,19 @@ class _Stepper:
         while True:
             try:
                 self.optimiser.zero_grad(set_to_none=True)
-                loss, right = self.gradients(pixels, target)
+                if self.replay is None:
+                    loss, right = self._gradients(pixels, target)
+                else:
+                    loss, right = self.replay(self._gradients, pixels, target)
                 break
             except torch.OutOfMemoryError:
+                if self.replay is not None:  # what is recorded keeps a step's memory
+                    self.forget()
+                    self.replay = None
+                    continue
                 if len(pixels) < 4 * self.pieces or parallel.count() > 1:  # other processes would wait for this one
                     raise
             self.pieces *= 2
-            self.gradients = self._gradients
             print(f"A batch of {len(pixels)} doesn't fit into memory: it is computed in {self.pieces} pieces.")
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -325,8 +339,8 @@ class _Stepper:
 
     def forget(self) -> None:
         """What was recorded of the model is no longer used."""
-        if isinstance(self.gradients, Replay):
-            self.gradients.forget()
+        if self.replay is not None:
+            self.replay.forget()
 
     def _gradients(self, pixels: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mine = parallel.share(len(pixels))

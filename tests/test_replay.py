@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
+import numpy as np
 import pytest
 import torch
 from made import SmallNet, stripes
 from torch import nn
 
-from helpers import machine, training
+from helpers import machine, replay, training
 from helpers.replay import Replay
 
 DEVICE = machine.device()
@@ -21,35 +23,34 @@ TRAIN = stripes(8 * 16 + 5)
 class StandIn:
     """As a CUDA graph: it writes to the addresses that were there when it was recorded."""
 
-    owner: Replay
-    replays = 0
+    replay_of: Replay
+    work: Callable
     refuses = False
 
     def replay(self) -> None:
-        StandIn.replays += 1
-        StandIn.owner.model.zero_grad(set_to_none=True)
-        outputs = StandIn.owner.work(*StandIn.owner.inputs)  # leaves new gradients
-        for own, value in zip(StandIn.owner.outputs, outputs, strict=True):
-            own.copy_(value)
-        for parameter, own in StandIn.owner.gradients:
-            own.copy_(parameter.grad)
+        own = StandIn.replay_of
+        own.model.zero_grad(set_to_none=True)
+        outputs = StandIn.work(*own.inputs)  # leaves new gradients
+        for place, value in zip(own.outputs, outputs, strict=True):
+            place.copy_(value)
+        for parameter, place in own.gradients:
+            place.copy_(parameter.grad)
 
 
 @contextmanager
 def recording(graph: StandIn) -> Iterator[None]:
     """Nothing is computed while CUDA records: what changed meanwhile is put back."""
-    model = StandIn.owner.model
-    state, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
+    model = StandIn.replay_of.model
+    state, random_state = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
     yield
     model.load_state_dict(state)
-    torch.set_rng_state(random)
+    torch.set_rng_state(random_state)
     if StandIn.refuses:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
 @pytest.fixture(autouse=True)
 def graphs(monkeypatch) -> None:
-    monkeypatch.setattr(StandIn, "replays", 0)
     if DEVICE.type != "cuda":
         monkeypatch.setattr(torch.cuda, "CUDAGraph", StandIn)
         monkeypatch.setattr(torch.cuda, "graph", recording)
@@ -57,22 +58,30 @@ def graphs(monkeypatch) -> None:
         monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
         monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 0)
         monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: None)
+        # Dropout draws on the CPU here.
+        states = replay._random_states
+        monkeypatch.setattr(replay, "_random_states", lambda: states()[:-1])
 
 
-def trained(model: nn.Module, replayed: bool, between: bool = False) -> torch.Tensor:
-    """The weights after two epochs of eight whole batches and one of five images; the losses are there too."""
+def trained(
+    model: nn.Module, replayed: bool, between: bool = False, learned: bool = False
+) -> tuple[torch.Tensor, bool]:
+    """Losses and weights of two epochs of eight whole batches and one of five images; was the last epoch recorded?"""
     model.to(DEVICE).train()
     stepper = training._Stepper(model, None, "adamw", 0.01, 0.0, "onecycle", 18, "float32", 0.1, DEVICE)
-    stepper.gradients = Replay(stepper._gradients, model) if replayed else stepper._gradients
-    StandIn.owner = stepper.gradients if replayed else None
+    if replayed:
+        stepper.replay = StandIn.replay_of = Replay(model)
+        StandIn.work = stepper._gradients
     torch.manual_seed(3)
-    losses = []
+    losses, recorded = [], False
     for _ in range(2):
         for images, labels in zip(TRAIN.images.split(16), TRAIN.labels.split(16), strict=True):
-            losses.append(stepper.step(images.float().to(DEVICE), labels.to(DEVICE))[0].clone())
+            pixels = images.float().to(DEVICE).requires_grad_(learned)
+            losses.append(stepper.step(pixels, labels.to(DEVICE))[0].clone())
+            recorded = stepper.replay is not None and stepper.replay.graph is not None
         if between:
             stepper.forget()
-    return torch.cat([torch.stack(losses), *(p.detach().flatten() for p in model.parameters())])
+    return torch.cat([torch.stack(losses), *(p.detach().flatten() for p in model.parameters())]), recorded
 
 
 def fresh(kind: type[nn.Module] = SmallNet) -> nn.Module:
@@ -80,44 +89,86 @@ def fresh(kind: type[nn.Module] = SmallNet) -> nn.Module:
     return kind()
 
 
-def test_replayed_steps_leave_the_weights_of_computed_ones():
-    """With BatchNorm and dropout; the small last batch has gradients of its own, and so has what follows it."""
-    expected, found = trained(fresh(), replayed=False), trained(fresh(), replayed=True)
-    assert torch.allclose(found, expected, atol=1e-5)
+@pytest.mark.parametrize("between", [False, True])
+def test_replayed_steps_leave_the_weights_of_computed_ones(between):
+    """With BatchNorm and dropout; the small last batch has gradients of its own, and so has what follows it. Between
+    epochs the model may have been changed: it is recorded anew."""
+    expected, _ = trained(fresh(), replayed=False)
+    found, recorded = trained(fresh(), replayed=True, between=between)
+    assert recorded and torch.allclose(found, expected, atol=1e-5)
+
+
+def waits(images: torch.Tensor) -> None:
     if DEVICE.type != "cuda":
-        assert StandIn.replays == 2 * 8 - 3
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)  # as PyTorch does
+    images.mean().item()
 
 
-def test_a_model_that_somebody_may_have_changed_is_recorded_anew():
-    expected, found = trained(fresh(), replayed=False), trained(fresh(), replayed=True, between=True)
-    assert torch.allclose(found, expected, atol=1e-5)
-    if DEVICE.type != "cuda":
-        assert StandIn.replays == 2 * (8 - 3)
-
-
-def test_a_network_that_waits_for_the_gpu_is_computed_as_ever():
-    class Waits(SmallNet):
+@pytest.mark.filterwarnings("ignore:called a synchronizing")
+@pytest.mark.parametrize("does", [waits, lambda _: random.random(), lambda _: np.random.rand()])
+def test_a_network_whose_steps_differ_is_computed_as_ever(does):
+    class Other(SmallNet):
         def forward(self, images):
-            if DEVICE.type != "cuda":
-                warnings.warn("called a synchronizing CUDA operation", stacklevel=1)  # as PyTorch does
-            return super().forward(images) * (2.0 if images.mean().item() < 0 else 1.0)
+            does(images)
+            return super().forward(images)
 
-    expected, found = trained(fresh(Waits), replayed=False), trained(fresh(Waits), replayed=True)
-    assert torch.allclose(found, expected, atol=1e-5)
-    assert StandIn.replays == 0
+    expected, _ = trained(fresh(Other), replayed=False)
+    found, recorded = trained(fresh(Other), replayed=True)
+    assert not recorded and torch.allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.skipif(DEVICE.type == "cuda", reason="the stand-in refuses on demand")
 def test_a_step_that_cannot_be_recorded_is_computed_as_ever(monkeypatch):
     monkeypatch.setattr(StandIn, "refuses", True)
-    expected, found = trained(fresh(), replayed=False), trained(fresh(), replayed=True)
-    assert torch.allclose(found, expected, atol=1e-5)
-    assert StandIn.replays == 0
+    expected, _ = trained(fresh(), replayed=False)
+    found, recorded = trained(fresh(), replayed=True)
+    assert not recorded and torch.allclose(found, expected, atol=1e-5)
 
 
-def test_a_hook_is_called_at_each_step():
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+@pytest.mark.parametrize(
+    "watch",
+    [
+        lambda model, note: model.layers[0].register_forward_hook(note),
+        lambda model, note: model.layers[0].register_forward_pre_hook(note),
+        lambda model, note: model.layers[0].register_full_backward_hook(note),
+        lambda model, note: model.layers[0].weight.register_hook(note),
+        lambda model, note: model.layers[0].weight.register_post_accumulate_grad_hook(note),
+    ],
+)
+def test_a_hook_is_called_at_each_step(watch):
     calls = []
     model = fresh()
-    model.layers[0].register_forward_hook(lambda *_: calls.append(1))
-    trained(model, replayed=True)
-    assert len(calls) == 18 and StandIn.replays == 0
+    watch(model, lambda *_: calls.append(1))
+    _, recorded = trained(model, replayed=True)
+    assert len(calls) == 18 and not recorded
+
+
+def test_images_from_an_augmentation_that_learns_are_not_recorded():
+    _, recorded = trained(fresh(), replayed=True, learned=True)
+    assert not recorded
+
+
+def test_without_memory_for_a_whole_batch_nothing_recorded_is_kept(capsys):
+    """First the recording goes, and then the batch is cut."""
+
+    class Small(SmallNet):
+        full = False
+
+        def forward(self, images):
+            if self.full and len(images) > 8:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().forward(images)
+
+    model = fresh(Small).to(DEVICE).train()
+    stepper = training._Stepper(model, None, "sgd", 0.01, 0.0, "constant", 18, "float32", 0.0, DEVICE)
+    stepper.replay = StandIn.replay_of = Replay(model)
+    StandIn.work = stepper._gradients
+    pixels, labels = TRAIN.images[:16].float().to(DEVICE), TRAIN.labels[:16].to(DEVICE)
+    for _ in range(6):
+        stepper.step(pixels, labels)
+    assert stepper.replay.graph is not None
+    model.full = True
+    stepper.step(pixels[:12], labels[:12])  # another shape: computed, and there is no memory for it
+    assert stepper.replay is None and stepper.pieces == 2
+    assert capsys.readouterr().out.count("it is computed in 2 pieces") == 1

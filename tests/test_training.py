@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -273,3 +275,22 @@ def test_a_whole_image_and_a_flip_are_exact():
     same = RandomAffine(flip=0.0, area=(1.0, 1.0), stretch=1.0)(images, torch.Generator())
     mirrored = RandomAffine(flip=1.0, area=(1.0, 1.0), stretch=1.0)(images, torch.Generator())
     assert torch.allclose(same, images, atol=1e-2) and torch.allclose(mirrored, images.flip(-1), atol=1e-2)
+
+
+def test_nothing_of_a_finished_fit_stays_in_memory(monkeypatch):
+    """Adam's moments are twice the weights, and lessons train many networks one after the other."""
+    made = []
+
+    class Watched(torch.optim.AdamW):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    gc.collect()
+    gc.disable()
+    try:
+        training.fit(fresh(), TRAIN, epochs=1, batch=32)
+        assert len(made) == 1 and made[0]() is None
+    finally:
+        gc.enable()

@@ -6,7 +6,8 @@
 - ours, again: the second view of the same set (the network is converted already);
 - ours, bf16: asked for with ``precision="bf16"``;
 - OpenVINO's own, ONNX Runtime's own: the converted network alone on batches that are there already;
-- on a GPU (batches of 256): PyTorch's network alone, and compiled (its time of compiling left out), on a batch that lies there already.
+- on a GPU (batches of 256): PyTorch's network alone, and compiled (without the time that takes), on a batch that lies
+  there already.
 """
 
 from __future__ import annotations

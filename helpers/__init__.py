@@ -10,7 +10,7 @@ on: ``machine.keep_memory``.)
 - ``backbones`` (307): pretrained networks with named stages; freezing, and a learning rate for each stage;
 - ``codes``, up to ``_runner`` (195, 329): the features of an image set, computed once;
 - ``linear`` (180): the classifier on codes;
-- ``training``, up to ``_Stepper`` (278, 496): the training loop, and what is measured;
+- ``training``, up to ``_Stepper`` (279, 496): the training loop, and what is measured;
 - ``transfer``, up to ``compare`` (255, 400): from scratch, codes and fine-tuning, compared.
 
 **With one lesson**: ``visualise`` (2), ``probes`` and ``live`` (3), ``augmentation``, ``learnable`` and

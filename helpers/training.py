@@ -349,9 +349,8 @@ class _Stepper:
         for part, truth in zip(pixels[mine].tensor_split(pieces), target[mine].tensor_split(pieces), strict=True):
             with _autocast(self.precision, self.device), parallel.whole_batch(), self.quicker(self.model):
                 scores = self.model(part)
-                loss = F.cross_entropy(scores.float(), truth, label_smoothing=self.smoothing, reduction="sum") / len(
-                    pixels
-                )
+                loss = F.cross_entropy(scores.float(), truth, label_smoothing=self.smoothing, reduction="sum")
+                loss = loss / len(pixels)
             self.scaler.scale(loss).backward()
             loss_sum += loss.detach()
             right += (scores.detach().argmax(1) == (truth.argmax(1) if truth.dim() == 2 else truth)).sum()

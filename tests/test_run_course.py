@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -26,6 +27,9 @@ FIGURE = """
 import matplotlib.pyplot as plt
 plt.plot([1, 2]);
 """
+
+SLEEP = "\n# %%\nimport time\nopen({file!r}, 'w').close()\ntry:\n    time.sleep(100)\n{end}\n\n# %%\n1\n"
+ENDS = {"the cell stops": "finally:\n    pass", "the cell takes it": "except KeyboardInterrupt:\n    pass"}
 
 
 class Ran:
@@ -92,12 +96,49 @@ def test_failing_lesson_says_where_and_why_and_the_others_stay(lesson_file, tmp_
     lesson_file()
     source = lesson_file("02_fail", extra="\n# %%\nwidth = 0\n1 / width\n")
     for expected in ("01_try  11 cells", "1 of 2 lessons are done already"):
-        out = run(source)
+        out = run(source, "--at-once=1")
         assert out.status == 1
         assert expected in out.text
         end = out.text.split("02_fail stopped in ")[1]
         assert end == "code cell 12 of 12:\n    width = 0\n    1 / width\nZeroDivisionError: division by zero\n"
     assert [path.name for path in (tmp_path / "build" / "executed").glob("*.ipynb")] == ["01_try.ipynb"]
+
+
+def test_failing_lesson_stops_the_one_beside_it(lesson_file, tmp_path, run):
+    begun = tmp_path / "begun"
+    lesson_file(extra=SLEEP.format(file=str(begun), end=ENDS["the cell takes it"]))
+    wait = f"import pathlib, time\nwhile not pathlib.Path({str(begun)!r}).exists():\n    time.sleep(0.1)\n1 / 0"
+    out = run(lesson_file("02_fail", extra=f"\n# %%\n{wait}\n"), "--at-once=2")
+    assert out.status == 1 and "02_fail stopped in code cell 12 of 12" in out.text and "ZeroDivisionError" in out.text
+    assert not [*(tmp_path / "build" / "executed").glob("*.ipynb")]
+
+
+def test_lessons_beside_each_other_share_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 1, 2, 0}, raising=False)
+    monkeypatch.setattr(run_course.psutil, "virtual_memory", lambda: SimpleNamespace(available=13 * 10**9))
+    monkeypatch.setenv("COURSE_DEVICE", "cpu")
+    assert run_course.cores_of_each(9) == [[0, 3], [1], [2]], "memory for three"
+    assert run_course.cores_of_each(2) == run_course.cores_of_each(9, 2) == [[0, 2], [1, 3]]
+    assert run_course.cores_of_each(1) == run_course.cores_of_each(9, 1) == [[]], "alone: as whoever opens it"
+    monkeypatch.setenv("COURSE_DEVICE", "cuda")
+    assert run_course.cores_of_each(9) == [[]]
+
+
+CORES = """
+# %%
+import torch
+print(len(os.sched_getaffinity(0)), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or os.cpu_count() < 2, reason="two cores that can be chosen")
+def test_lessons_beside_each_other_keep_to_a_core(lesson_file, tmp_path, run):
+    lesson_file(extra=CORES)
+    count = len(os.sched_getaffinity(0))
+    assert run(lesson_file("02_other", extra=CORES), f"--at-once={min(count, 2)}").status == 0
+    for path in (tmp_path / "build" / "executed").glob("*.ipynb"):
+        said = nbformat.read(path, 4).cells[-1].outputs[0].text.split()
+        assert said[0] == said[1] and int(said[0]) <= (count + 1) // 2
 
 
 @pytest.mark.fault("Training", "a lesson's kernel dies", outcome="told; the other lessons stay")
@@ -107,36 +148,27 @@ def test_dead_kernel_is_told(lesson_file, run):
     assert "01_try stopped in code cell 12 of 12" in out.text and "no memory left" in out.text
 
 
-SLEEP = "\n# %%\nimport time\nopen({file!r}, 'w').close()\ntry:\n    time.sleep(100)\n{end}\n\n# %%\n1\n"
-ENDS = {"the cell stops": "finally:\n    pass", "the cell takes it": "except KeyboardInterrupt:\n    pass"}
-
-
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.parametrize("end", ENDS)
-def test_interrupt_keeps_what_is_done(end, lesson_file, tmp_path):
+@pytest.mark.parametrize("slow", [1, 2])
+def test_interrupt_keeps_what_is_done(slow, end, lesson_file, tmp_path):
     lesson_file()
-    begun = tmp_path / "begun"
-    source = lesson_file("02_slow", extra=SLEEP.format(file=str(begun), end=ENDS[end]))
-    command = [
-        sys.executable,
-        "-m",
-        "tools.run_course",
-        "--lessons",
-        str(source.parent),
-        "--build",
-        str(tmp_path / "b"),
-    ]
+    begun = [tmp_path / f"begun{i}" for i in range(slow)]
+    for i, file in enumerate(begun):
+        source = lesson_file(f"02_slow{i}", extra=SLEEP.format(file=str(file), end=ENDS[end]))
+    build, folders = tmp_path / "b", ["--lessons", str(source.parent), "--build", str(tmp_path / "b")]
+    command = [sys.executable, "-m", "tools.run_course", *folders, f"--at-once={slow}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, cwd=lesson.ROOT, start_new_session=True, **pipes)
     limit = time.monotonic() + 90
-    while not begun.exists() and time.monotonic() < limit:
+    while not all(file.exists() for file in begun) and time.monotonic() < limit:
         time.sleep(0.1)
     time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the kernel gets it too
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
     assert "The lessons that are done are kept" in out and "Traceback" not in out
-    assert [path.name for path in (tmp_path / "b" / "executed").glob("*.ipynb")] == ["01_try.ipynb"]
+    assert [path.name for path in (build / "executed").glob("*.ipynb")] == ["01_try.ipynb"]
 
 
 def test_lessons_can_be_chosen(lesson_file, run):
@@ -159,10 +191,23 @@ def test_key_changes_with_lesson_budget_and_nothing_else(lesson_file, monkeypatc
 
 def test_progress_tells_the_time_left(capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    run_course.Progress("01_try", [60.0, 30.0, 5.0], 120.0).cell(2, 3)
-    assert "01_try  cell 2 of 3 · 0:00 · about 2:35 left" in capsys.readouterr().out
-    run_course.Progress("01_try", [60.0], 120.0).cell(2, 3)  # the lesson has changed: nothing is promised
-    assert "left" not in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "100")
+    before = {"01_try": {"seconds": 95.0, "cells": [60.0, 30.0, 5.0]}, "02_next": {"seconds": 120.0}}
+
+    def line(*cells: tuple, known: dict = before, at_once: int = 1) -> str:
+        progress = run_course.Progress(known, ["01_try", "02_next"], at_once)
+        for cell in cells:
+            progress.cell(*cell)
+        return capsys.readouterr().out.split("\r\033[K")[-1]
+
+    assert line(("01_try", 2, 3)) == "01: cell 2 of 3 · 0:00 · about 2:35 left"
+    assert line(("01_try", 2, 4)).endswith("about 3:34 left"), "cells were added: the lesson's seconds"
+    both = ("01_try", 2, 3), ("02_next", 1, 9)
+    assert line(*both, at_once=2) == "01: cell 2 of 3 · 02: cell 1 of 9 · 0:00 · about 1:59 left", "the longer one's"
+    assert line(both[0], at_once=2).endswith("about 1:17 left")
+    assert line(both[0], known={"01_try": before["01_try"]}) == "01: cell 2 of 3 · 0:00", "nothing is promised"
+    monkeypatch.setenv("COLUMNS", "20")
+    assert len(line(*both)) == 19, "a longer line could not be rewritten"
 
 
 FORMULAS = {

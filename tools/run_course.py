@@ -1,7 +1,8 @@
 """Executes the solved lessons, measures them, and writes the site: ``python -m tools.run_course`` (``make course``).
 
 A lesson that is done is kept in build/executed and is not run again until it, the helpers, the packages or the budget
-change. ``--force`` runs everything.
+change. ``--force`` runs everything. On a CPU several lessons run at once; ``--at-once 1`` measures each as somebody who
+opens it alone finds it.
 """
 
 from __future__ import annotations
@@ -13,163 +14,69 @@ import hashlib
 import json
 import os
 import platform
-import signal
+import shutil
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import nbformat
 import psutil
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbclient.util import ensure_async
-from nbformat import NotebookNode
 
 from tools import lesson, site
+from tools.execute import Interrupted, Interruption, LessonFailed, execute
 
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "scikit-image", "matplotlib")
 _SOURCES = (".py", ".html", ".js", ".css")  # of helpers and the pages of its explorers
 _SETTINGS = ("COURSE_BUDGET", "COURSE_DEVICE", "DATA_DIR")
-_LONGEST_CELL = 3600  # seconds; longer than any cell should take, so that a hang ends
-
-
-@dataclass
-class Memory:
-    """The most memory that the child processes of this one held, in MB, sampled four times a second."""
-
-    peak: float = 0.0
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Memory:
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def now(self) -> float:
-        """MB held now by the children: the kernel and what it started."""
-        total = 0
-        for child in psutil.Process().children(recursive=True):
-            try:
-                total += child.memory_info().rss
-            except psutil.Error:  # it has just ended
-                continue
-        self.peak = max(self.peak, total / 1e6)
-        return total / 1e6
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.25):
-            self.now()
 
 
 class Progress:
-    """One line a lesson: rewritten in place on a terminal, else printed when the lesson ends and every half minute."""
+    """Which cells run, and for how long yet: a line rewritten on a terminal, elsewhere printed every half minute."""
 
-    def __init__(self, name: str, before: list[float], later: float | None) -> None:
-        """``before``: seconds of each cell in the last run; ``later``: those of the lessons after this one."""
-        self._name, self._before, self._later = name, before, later
+    def __init__(self, before: dict[str, dict], names: list[str], at_once: int = 1) -> None:
+        """``before``: the figures of each lesson's last run; ``names``: the lessons to run."""
+        self._before, self._waiting, self._at_once = before, set(names), at_once
+        self._running: dict[str, tuple[int, int, float]] = {}  # cell, of how many, since when the lesson runs
         self._start = self._said = time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._start
-
-    def cell(self, number: int, total: int) -> None:
+    def cell(self, name: str, number: int, total: int) -> None:
         """Cell ``number`` of ``total`` begins (counted from 1)."""
+        self._waiting.discard(name)
+        since = self._running[name][2] if name in self._running else time.monotonic()
+        self._running[name] = number, total, since
         if sys.stdout.isatty():
-            print(f"\r\033[K{self._line(number, total)}", end="", flush=True)
+            print(f"\r\033[K{self._line()[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
         elif time.monotonic() - self._said > 30:
             self._said = time.monotonic()
-            print(self._line(number, total), flush=True)
+            print(self._line(), flush=True)
 
-    def end(self, text: str) -> None:
+    def end(self, name: str, text: str) -> None:
         """The lesson's last line."""
-        print(("\r\033[K" if sys.stdout.isatty() else "") + f"{self._name}  {text}", flush=True)
+        self._running.pop(name, None)
+        print(("\r\033[K" if sys.stdout.isatty() else "") + f"{name}  {text}", flush=True)
 
-    def _line(self, number: int, total: int) -> str:
-        left = ""
-        if len(self._before) == total and self._later is not None:
-            left = f" · about {_clock(sum(self._before[number - 1 :]) + self._later)} left"
-        return f"{self._name}  cell {number} of {total} · {_clock(self.seconds)}{left}"
+    def _line(self) -> str:
+        cells = " · ".join(f"{name[:2]}: cell {i} of {n}" for name, (i, n, _) in sorted(self._running.items()))
+        left = self._left()
+        return f"{cells} · {_clock(time.monotonic() - self._start)}" + (f" · about {_clock(left)} left" if left else "")
 
+    def _left(self) -> float | None:
+        """Seconds, by the last run; ``None`` where a lesson is new."""
+        lessons = [*self._running, *self._waiting]
+        if any("seconds" not in self._before.get(name, {}) for name in lessons):
+            return None
+        running = [self._left_of(name) for name in self._running]
+        waiting = sum(self._before[name]["seconds"] for name in self._waiting)
+        return max([(sum(running) + waiting) / self._at_once, *running])
 
-class LessonFailed(RuntimeError):
-    """A lesson stopped; the text says where and why, in a few lines."""
-
-
-def execute(notebook: NotebookNode, name: str, folder: Path, progress: Progress) -> dict:
-    """Run a notebook in place with ``folder`` as its kernel's folder, and return what was measured.
-
-    Raises:
-        LessonFailed: a cell raised, took over an hour, or its kernel died.
-    """
-    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    last_setup = max((i for i in code if "setup" in notebook.cells[i].metadata.get("tags", ())), default=-1)
-    begun, seconds, libraries, place, interrupted = 0.0, [], 0.0, 0, None
-
-    def stop() -> None:
-        nonlocal interrupted
-        interrupted = asyncio.ensure_future(ensure_async(client.km.interrupt_kernel()))
-
-    def start(cell: NotebookNode, cell_index: int) -> None:
-        nonlocal begun, place
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; another thread
-            # nbclient's own handler kills the kernel, which would look as if it had died
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
-        if interrupted:  # the cell before took the Ctrl-C for itself, as a training loop does
-            raise KeyboardInterrupt
-        if cell.cell_type == "code":
-            begun, place = time.monotonic(), cell_index
-            progress.cell(code.index(cell_index) + 1, len(code))
-
-    def done(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
-        nonlocal libraries
-        seconds.append(round(time.monotonic() - begun, 2))
-        if cell_index == last_setup:
-            libraries = memory.now()
-
-    client = NotebookClient(
-        notebook,
-        timeout=_LONGEST_CELL,
-        kernel_name="python3",
-        extra_arguments=["--log-level=ERROR"],  # a kernel's remarks on its own start say nothing about the lesson
-        resources={"metadata": {"path": str(folder)}},
-        store_widget_state=False,  # no Python runs behind a page: the explorers' stills are shown instead
-        on_cell_start=start,
-        on_cell_executed=done,
-    )
-    with Memory() as memory:
-        try:
-            client.execute()
-        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            progress.end("stopped")
-            if interrupted or getattr(error, "ename", "") == "KeyboardInterrupt":
-                raise KeyboardInterrupt from None
-            raise LessonFailed(_failure(name, notebook.cells[place], code.index(place) + 1, len(code), error)) from None
-    return {
-        "seconds": round(progress.seconds, 1),
-        "peak_mb": round(memory.peak),
-        "libraries_mb": round(libraries),
-        "cells": seconds,
-    }
-
-
-def _failure(name: str, cell: NotebookNode, number: int, total: int, error: Exception) -> str:
-    if isinstance(error, CellExecutionError):
-        why = f"{error.ename}: {error.evalue}"
-    elif isinstance(error, CellTimeoutError):
-        why = f"it ran for over {_LONGEST_CELL // 60} minutes"
-    else:
-        why = "its Python stopped: most often the machine had no memory left"
-    source = cell.source.strip().split("\n")
-    shown = "\n".join(f"    {line}" for line in source[:6]) + ("\n    ..." if len(source) > 6 else "")
-    return f"{name} stopped in code cell {number} of {total}:\n{shown}\n{why}"
+    def _left_of(self, name: str) -> float:
+        number, total, since = self._running[name]
+        cells = self._before[name].get("cells", [])
+        if len(cells) == total:
+            return sum(cells[number - 1 :])
+        return max(0.0, self._before[name]["seconds"] - (time.monotonic() - since))  # the lesson has changed
 
 
 def key(source: Path) -> str:
@@ -227,11 +134,27 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def run(lessons: list[Path], build: Path, *, force: bool = False) -> int:
+def cores_of_each(lessons: int, at_once: int | None = None) -> list[list[int]]:
+    """The cores of each of the lessons that run beside each other.
+
+    Two lessons on a core each end sooner than the two in turn on both cores: a second core helps the small networks
+    of a lesson little. On a GPU one runs after the other; elsewhere as many as there are cores, and 4 GB for each.
+    """
+    from helpers import machine
+
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]
+    room = psutil.virtual_memory().available // 4_000_000_000
+    count = at_once or (min(len(cores), room) if machine.device().type == "cpu" else 1)
+    count = max(1, min(count, lessons))
+    return [cores[i::count] for i in range(count)] if 1 < count <= len(cores) else [[]] * count
+
+
+def run(lessons: list[Path], build: Path, *, force: bool = False, at_once: int | None = None) -> int:
     """Run the lessons that need it, write the site, and return how many were run.
 
     Raises:
         LessonFailed: what was done before stays, and the next run goes on there.
+        KeyboardInterrupt: likewise.
     """
     executed, measured_file, done_file = build / "executed", build / "measured.json", build / "done.json"
     executed.mkdir(parents=True, exist_ok=True)
@@ -246,30 +169,56 @@ def run(lessons: list[Path], build: Path, *, force: bool = False) -> int:
     ]
     if kept := len(lessons) - len(todo):
         print(f"{kept} of {len(lessons)} lessons are done already (--force runs them again)")
-    if todo:
-        budget, line = machine_line()
-        now = measured.setdefault(budget, {"machine": line, "lessons": {}})
-        before = site.read_json(lesson.ROOT / "docs" / "measured.json").get(budget, {}).get("lessons", {})
-        before = {**before, **now["lessons"]}
+    if not todo:
+        return 0
+    budget, line = machine_line()
+    now = measured.setdefault(budget, {"machine": line, "lessons": {}})
+    before = site.read_json(lesson.ROOT / "docs" / "measured.json").get(budget, {}).get("lessons", {})
+    before = {**before, **now["lessons"]}
+    free = cores_of_each(len(todo), at_once)
+    if len(free) > 1:
+        line += f", {len(free)} lessons at once"
+        # The longest first, so that none runs alone at the end.
+        todo.sort(key=lambda source: -before.get(source.stem, {}).get("seconds", 0))
+    progress, interruption = Progress(before, [source.stem for source in todo], len(free)), Interruption()
+
+    async def one(source: Path, cores: list[int]) -> None:
+        name, notebook = source.stem, lesson.solved(source)
+        try:
+            result = await execute(notebook, name, lesson.NOTEBOOKS, partial(progress.cell, name), interruption, cores)
+        except LessonFailed:
+            progress.end(name, "stopped")
+            raise
+        notebook.metadata["course"] = {**result, "budget": budget}
+        _write(executed / f"{name}.ipynb", nbformat.writes(notebook))
+        now["machine"], now["lessons"][name] = line, result
+        done[name] = keys[name]
+        _write(measured_file, json.dumps(measured, indent=1))
+        _write(done_file, json.dumps(done, indent=1))
+        cells = len(result["cells"])
+        progress.end(name, f"{cells} cells · {_clock(result['seconds'])} · at most {result['peak_mb']:,.0f} MB")
+
+    async def in_turn(cores: list[int]) -> None:
+        while todo and not interruption.asked:
+            with contextlib.suppress(Interrupted):  # the others stop likewise, each after what it has at hand
+                await one(todo.pop(0), cores)
+
+    async def everything() -> None:
+        async with asyncio.TaskGroup() as group:  # when a lesson fails, it stops the others
+            for cores in free:
+                group.create_task(in_turn(cores))
+
+    count = len(todo)
     try:
-        for i, source in enumerate(todo):
-            later = [before.get(other.stem, {}).get("seconds") for other in todo[i + 1 :]]
-            last = before.get(source.stem, {}).get("cells", [])
-            progress = Progress(source.stem, last, None if None in later else sum(later))
-            notebook = lesson.solved(source)
-            result = execute(notebook, source.stem, lesson.NOTEBOOKS, progress)
-            notebook.metadata["course"] = {**result, "budget": budget}
-            _write(executed / f"{source.stem}.ipynb", nbformat.writes(notebook))
-            now["machine"], now["lessons"][source.stem] = line, result
-            done[source.stem] = keys[source.stem]
-            _write(measured_file, json.dumps(measured, indent=1))
-            _write(done_file, json.dumps(done, indent=1))
-            cells = len(result["cells"])
-            progress.end(f"{cells} cells · {_clock(result['seconds'])} · at most {result['peak_mb']:,.0f} MB")
+        asyncio.run(everything())
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
     finally:
         done["images"] = _images_here()
         _write(done_file, json.dumps(done, indent=1))
-    return len(todo)
+    if interruption.asked:
+        raise KeyboardInterrupt
+    return count
 
 
 def _write(path: Path, text: str) -> None:
@@ -284,6 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("only", nargs="*", help="lessons to run, by number or name (all of them)")
     parser.add_argument("--lessons", type=Path, default=lesson.LESSONS)
     parser.add_argument("--build", type=Path, default=site.BUILD)
+    parser.add_argument("--at-once", type=int, help="lessons beside each other (on a CPU: one a core)")
     parser.add_argument("--force", action="store_true", help="run also what is done already")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for people who watch: saved notebooks don't keep them
@@ -299,7 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
             path.unlink()
     start = time.monotonic()
     try:
-        count = run(lessons, options.build, force=options.force)
+        count = run(lessons, options.build, force=options.force, at_once=options.at_once)
     except LessonFailed as failure:
         print(failure)
         return 1

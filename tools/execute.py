@@ -136,6 +136,7 @@ async def execute(
             await client.async_execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         if interruption.asked or getattr(error, "ename", "") == "KeyboardInterrupt":
+            interruption.asked = True
             raise Interrupted from None
         raise LessonFailed(_failure(name, notebook.cells[place], code.index(place) + 1, len(code), error)) from None
     finally:

@@ -54,14 +54,17 @@ def table(lessons: list[Path], measured: dict, address: str, branch: str = "main
 def accuracies(rows: list[dict]) -> str:
     """Mean and standard deviation over the splits, beside the published figures: benchmarks/accuracy.py's results."""
     methods = {"extract": "codes + SVM", "fine_tune": "fine-tuned"}
-    lines = [["set", "published", *methods.values()], ["---"] * 4]
+    lines = [["set", "published", "network", *methods.values()], ["---"] * 5]
     for (data, measure), published in PUBLISHED.items():
-        cells = []
-        for method in methods:
-            values = [100 * row[measure] for row in rows if (row["data"], row["method"]) == (data, method)]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}" if values else "")
-        lines.append([f"{data}, {measure.replace('_', ' ')}", published, *cells])
+        for i, network in enumerate(sorted({row["backbone"] for row in rows if row["data"] == data})):
+            cells = []
+            for method in methods:
+                same = [row for row in rows if (row["data"], row["backbone"], row["method"]) == (data, network, method)]
+                values = [100 * row[measure] for row in same]
+                spread = statistics.stdev(values) if len(values) > 1 else 0.0
+                cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}" if values else "")
+            name = f"{data}, {measure.replace('_', ' ')}"
+            lines.append([*((name, published) if i == 0 else ("", "")), network, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

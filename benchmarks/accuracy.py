@@ -1,9 +1,9 @@
 """The course's best accuracies beside the published ones: ``python benchmarks/accuracy.py`` (hours on two CPU cores).
 
 Three seeds, which are three splits, for each set, network and method. How the settings were chosen: by the accuracy on
-a fifth of the *training* part of split 100, which is none of the three (``--validation`` measures there, with the
-settings below or others: ``size=256 epochs=8``); the test parts were looked at once. Each run is one JSON object in
-benchmarks/results/accuracy.jsonl; runs that are done are taken from the cache.
+a fifth of the *training* part of split 100, which is none of the three; the test parts were looked at once.
+``--validation`` measures there, with the settings below or others (``--settings size=256 epochs=8``). Each run is one
+JSON object in benchmarks/results/accuracy.jsonl; runs that are done are taken from the cache.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--validation", action="store_true", help="measure on training images of split 100, keep nothing"
     )
-    parser.add_argument("settings", nargs="*", help="with --validation, settings to try instead: size=256")
+    parser.add_argument("--settings", nargs="*", default=[], help="with --validation, others to try: size=256 epochs=8")
     options = parser.parse_args()
     if options.settings and not options.validation:
         parser.error("settings are tried with --validation; what is chosen stands in CHOSEN")
@@ -61,8 +61,8 @@ def main() -> None:
                 settings = {"size": 224} | (chosen or {}) | changes
                 image_set = datasets.load(name, size=settings["size"])
                 if options.validation:
-                    split = _validation(image_set)
-                    result = transfer.run(method, image_set, backbone=network, split=split, budget="full", **settings)
+                    known, split = _validation(image_set)
+                    result = transfer.run(method, known, backbone=network, split=split, budget="full", **settings)
                     print(f"{name} {network} {method} {settings}: {_said(result)}", flush=True)
                     continue
                 results = []
@@ -77,12 +77,13 @@ def main() -> None:
                     print("  ", key, *transfer.summary(results, key))
 
 
-def _validation(image_set: datasets.ImageSet) -> datasets.Split:
-    """Four fifths of the training part of split 100 to learn from, the last fifth to choose by."""
+def _validation(image_set: datasets.ImageSet) -> tuple[datasets.ImageSet, datasets.Split]:
+    """The training part of split 100: four fifths of it to learn from, the last fifth to choose by."""
     train = datasets.split(image_set, 100).train
     train = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
     held = len(train) // 5
-    return datasets.Split(train[held:], train[:held])
+    rows = torch.arange(len(train))
+    return image_set.subset(train), datasets.Split(rows[held:], rows[:held])
 
 
 def _value(text: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import platform
@@ -59,7 +60,7 @@ def where() -> dict[str, str]:
 def keep(name: str, figures: dict[str, dict[str, list[float]]], unit: str, **more) -> None:
     """Print medians and ratios, and write benchmarks/results/<name>.json: {case: {arm: [figure a round]}}."""
     for case, arms in figures.items():
-        best = max(statistics.median(values) for values in arms.values())
+        best = max(m for values in arms.values() if math.isfinite(m := statistics.median(values)))
         print(f"{name}, {case} ({unit}; median of {len(next(iter(arms.values())))} rounds)")
         for arm, values in arms.items():
             middle = statistics.median(values)

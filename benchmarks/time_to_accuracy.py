@@ -5,9 +5,10 @@ folders, 100 images a class to learn from, Lite0 at 224 pixels.
 
 - ours, codes + SVM: ``helpers.transfer``'s extraction;
 - plain loop: a new last layer, then fine-tuning of everything, the test accuracy after each epoch, workers that decode;
-- fastai: ``fine_tune``, likewise (where it is installed).
+- fastai: ``vision_learner`` with its own head, ``fine_tune`` at its default rates, likewise (where it is installed).
 
-A figure is the moment at which the accuracy was reached; 'never' in the allowed epochs is kept as infinity.
+A figure is the moment at which the accuracy was reached, infinity where the allowed epochs were not enough; the curves
+show how far each arm came.
 """
 
 from __future__ import annotations
@@ -52,19 +53,11 @@ def _parts(labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]
     return train, rest.nonzero().flatten()
 
 
-def _network(classes: int) -> tuple[torch.nn.Module, list, list]:
-    """Lite0 with a new last layer, its body's weights and its head's."""
-    from helpers import backbones
-
-    model = backbones.load()
-    head = list(backbones.replace_head(model, classes).parameters())
-    own = {id(p) for p in head}
-    return model.to(machine.device()), [p for p in model.parameters() if id(p) not in own], head
-
-
 def plain(folder: str, seed: int, enough: float) -> list[tuple[float, float]]:
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
+
+    from helpers import backbones
 
     torch.manual_seed(seed)
     crops = [transforms.RandomResizedCrop(224, (0.4, 1.0)), transforms.RandomHorizontalFlip(), transforms.PILToTensor()]
@@ -77,9 +70,9 @@ def plain(folder: str, seed: int, enough: float) -> list[tuple[float, float]]:
         )
         for i, (one, rows) in enumerate(zip(sets, parts, strict=True))
     )
-    model, body, head = _network(len(sets[0].classes))
     device = machine.device()
-    optimiser = torch.optim.SGD([*body, *head], lr=0.01, momentum=0.9)
+    model = backbones.load(classes=len(sets[0].classes)).to(device)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     reached = []
     for _ in range(EPOCHS):
         model.train()
@@ -105,13 +98,15 @@ def with_fastai(folder: str, seed: int, enough: float) -> list[tuple[float, floa
         DataBlock,
         ImageBlock,
         IndexSplitter,
-        Learner,
         Resize,
         accuracy,
         aug_transforms,
         set_seed,
+        vision_learner,
     )
     from torchvision.datasets import ImageFolder
+
+    from helpers import backbones
 
     set_seed(seed)
     files = ImageFolder(folder)
@@ -124,7 +119,7 @@ def with_fastai(folder: str, seed: int, enough: float) -> list[tuple[float, floa
         batch_tfms=aug_transforms(),
     )
     data = block.dataloaders(range(len(files)), bs=32, num_workers=WORKERS)
-    model, body, head = _network(len(files.classes))
+    network = backbones.load().to(machine.device())
     reached = []
 
     class Clock(Callback):
@@ -135,18 +130,19 @@ def with_fastai(folder: str, seed: int, enough: float) -> list[tuple[float, floa
             if reached[-1][1] >= enough:
                 raise CancelFitException
 
-    class Scaled(torch.nn.Module):
+    class Normalised(torch.nn.Module):
         """fastai hands over pixels in 0-1."""
 
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
         def forward(self, pixels):
-            return self.model(pixels * 255)
+            return network.normalise(pixels * 255)
+
+    def body(pretrained):  # up to the pooling, where fastai cuts
+        net = network.net
+        parts = (net.conv_stem, net.bn1, net.blocks, net.conv_head, net.bn2)
+        return torch.nn.Sequential(Normalised(), *parts, torch.nn.AdaptiveAvgPool2d(1))
 
     options = {"loss_func": CrossEntropyLossFlat(), "metrics": accuracy, "cbs": [Clock()]}
-    learner = Learner(data, Scaled(), splitter=lambda _: [body, head], **options)
+    learner = vision_learner(data, body, normalize=False, **options)  # its own head
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(EPOCHS - 1)
     return reached

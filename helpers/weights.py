@@ -17,6 +17,7 @@ from helpers import machine
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 TORCHVISION = ("alexnet", "vgg16", "resnet18", "resnet101", "densenet121")
 INSTEAD = "use efficientnet_lite0, whose weights are in a package"
+_SILENCE = 20.0  # seconds without a byte, after which a download is given up
 
 
 class NoWeights(RuntimeError):
@@ -76,7 +77,9 @@ def from_torchvision(name: str, pretrained: bool) -> nn.Module:
     if not pretrained:
         return net
     url, path = _url(name), file(name)
+    before = socket.getdefaulttimeout()
     try:
+        socket.setdefaulttimeout(_SILENCE)  # torch.hub has none: behind some firewalls it would wait for minutes
         state = torch.hub.load_state_dict_from_url(
             url, path and str(path.parent), map_location="cpu", check_hash=True, weights_only=True
         )
@@ -85,6 +88,8 @@ def from_torchvision(name: str, pretrained: bool) -> nn.Module:
             f"The weights of {name} can't be had ({machine.reason(error)}): download {url} by hand into "
             f"{machine.data_dir()}, or {INSTEAD}."
         ) from None
+    finally:
+        socket.setdefaulttimeout(before)
     if name == "densenet121":  # saved by an older PyTorch: "norm.1" is called "norm1" today
         state = {re.sub(r"(norm|relu|conv)\.([12])\.", r"\1\2.", key): value for key, value in state.items()}
     net.load_state_dict(state)

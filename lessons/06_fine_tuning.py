@@ -52,8 +52,9 @@ from helpers.checks import Check
 # - **15-Scene**: photographs of 15 kinds of places. *Similar* to ImageNet, which is made of photographs, too.
 # - **Solar cells**: 2 classes, whole and defective, in infrared light. *Very different* from ImageNet.
 #
-# The quick budget uses images of 64×64 pixels and trains for seconds; the full one, made for a GPU, takes 224×224. To
-# save time we test on a fixed part of the test images, as many of each class, so guessing gives 1/15 and 1/2.
+# The quick budget uses images of 64×64 pixels and trains for seconds; the full one, made for a GPU, takes 224×224 and
+# trains for minutes (on a CPU it would be hours). To save time we test on a fixed part of the test images, as many of each
+# class, so guessing gives 1/15 and 1/2.
 
 # %%
 QUICK = machine.budget() == "quick"
@@ -101,7 +102,7 @@ LEAST, MOST = ({name: NUMBERS[name][i] for name in NUMBERS} for i in (0, -1))
 def runs(name, method, numbers, **changes):
     """A result for each number of images a class and each seed."""
     images, split = sets[name]
-    options = {"split": split, "seeds": SEEDS, "progress": False} | HOW | changes
+    options = {"split": split, "seeds": SEEDS, "progress": not QUICK} | HOW | changes
     return transfer.compare(images, methods=[method], per_class=numbers, **options)
 
 
@@ -116,8 +117,8 @@ for name in sets:
 
 # %% [markdown]
 # Each number is a mean over seeds; ± is the standard deviation. A seed changes which images we learn from, and all that
-# is random in training. Rates and epochs were chosen on *training* images that the few-shot choice had left over, not on
-# the test images.
+# is random in training. (Where a number takes every training image there is, as the full budget's 100 scenes a class do,
+# only training is random.) Rates and epochs were chosen on *training* images, not on the test images.
 
 # %% tags=["item-34", "item-36"]
 guessing = {name: 1 / len(sets[name][0].classes) for name in sets}
@@ -136,13 +137,14 @@ def gain(name, method, over, number):
 for name in sets:
     ends = {line.method: line for line in transfer.summary(results[name]) if line.per_class == MOST[name]}
     scratch, extract = ends["scratch"], ends["extract"]
-    assert scratch.mean + scratch.spread < extract.mean - extract.spread, f"{name}: codes win, the spreads don't meet"
+    spreads = scratch.spread + extract.spread if QUICK or name == "15-scene" else 0  # 1,200 cells: it comes nearer
+    assert scratch.mean + spreads < extract.mean, f"{name}: codes win"
 {name: gain(name, "extract", "scratch", MOST[name]) for name in sets}
 
 # %% [markdown]
-# Training from scratch is far behind: millions of weights can't be found from so few images in so few steps. He et
-# al. (2019) show for the detection of objects that it can catch up: with a long schedule, and from about ten thousand
-# images on.
+# Training from scratch is behind, and far behind in the quick budget: millions of weights can't be found from so few
+# images in so few steps. He et al. (2019) show for the detection of objects that it can catch up: with a long schedule,
+# and from about ten thousand images on.
 #
 # *And does fine-tuning pay?* Compare it with the codes seed by seed, on the same images, in points:
 
@@ -162,7 +164,7 @@ said = {"a handful": few, "many": many}  # points, the mean over the sets, for e
 # With a handful of images fine-tuning *loses* (on average over the sets and the draws): it moves millions of weights to
 # please a few pictures. With more images the balance moves to its side. In the quick budget small images, few steps and
 # few draws leave much noise. With 224 pixels, all training images and some more epochs it wins on both sets, and clearly:
-# `python benchmarks/accuracy.py` measures that in about an hour, and the README shows the result.
+# `python benchmarks/accuracy.py` measures that in hours, and the README shows the result.
 #
 # The rest of the lesson asks *how* to fine-tune, and what can go wrong.
 #
@@ -245,11 +247,14 @@ check.score()
 # - **accuracy** on the test images;
 # - **cosine** between each test image's old code and its new one: 1 is unmoved, 0 means that they have nothing in common;
 # - **fresh head**: the test accuracy of a new linear classifier on the new codes. It tells what the body is still worth.
+#
+# (From here to section 6, the images have 64×64 pixels in both budgets: these are many short runs.)
 
 # %%
 main = "15-scene" if "15-scene" in sets else "solar-cells"
 FEW = {"15-scene": 6, "solar-cells": 45}[main]
-parts = {seed: tuning.few_images(*sets[main], FEW, seed) for seed in range(3)}
+small = sets[main] if QUICK else tuning.prepare(main, size=64, tested={"15-scene": 25, "solar-cells": 150}[main])
+parts = {seed: tuning.few_images(*small, FEW, seed) for seed in range(3)}
 {seed: (len(train), len(test)) for seed, (train, test) in parts.items()}
 
 
@@ -261,7 +266,7 @@ def one_epoch(seed, head_first, body_rate, decay=1.0, norms_still=True):
     if norms_still:
         backbones.freeze_norms(network)  # section 6 says why
     groups = backbones.parameter_groups(network, head_rate=1e-3, body_rate=body_rate, decay=decay)
-    options = {"epochs": 1, "batch": 16, "schedule": "constant", "progress": False}
+    options = {"epochs": 1, "batch": 16, "schedule": "constant", "precision": "float32", "progress": False}
     training.fit(network, train, groups=groups, seed=seed, augment=transfer.default_augment(train), **options)
     return network
 
@@ -557,7 +562,8 @@ def deceived(seed):
     network = tuning.starting_network(train, head_first=False, seed=seed)
     network.keep_norms_still = False
     backbones.freeze(network)
-    history = training.fit(network, train, epochs=6, batch=16, rate=1e-2, seed=seed, progress=False)
+    options = {"epochs": 6, "batch": 16, "rate": 1e-2, "precision": "float32", "progress": False}
+    history = training.fit(network, train, seed=seed, **options)
     return history["train_accuracy"][-1], training.evaluate(network, train).accuracy
 
 
@@ -728,7 +734,9 @@ plots.bars(list(rows), means, spreads, title=title, colours=["sky"] * 3 + ["blue
 
 # %% tags=["item-37"]
 for name, found in little.items():
-    assert max(found["small ConvNet from scratch"]) < min(found["bottleneck features"]), f"{name}: codes win, each time"
+    own, theirs = found["small ConvNet from scratch"], found["bottleneck features"]
+    each_time = QUICK or name == "pets"  # with the full budget's 1,200 solar cells it may come near
+    assert max(own) < min(theirs) if each_time else sum(own) < sum(theirs), f"{name}: codes win"
 {
     name: round(sum(f["last blocks fine-tuned"]) / len(SEEDS) - sum(f["bottleneck features"]) / len(SEEDS), 3)
     for name, f in little.items()
@@ -749,8 +757,8 @@ for name, found in little.items():
 # | **a lot of data** | fine-tune a few layers, or all | fine-tune more layers, or all |
 #
 # *Is it so here? Write your guess for each case before you go on.* One method is still missing: a linear classifier on
-# the codes of an earlier stage. We take block6 (the best of three on these test images, so its gain may look a little
-# too large). As codes cost little, we draw the images five times.
+# the codes of an earlier stage. We take block6 (the best of three on these test images at 64 pixels, so its gain may
+# look a little too large). As codes cost little, we draw the images five times.
 
 
 # %% tags=["item-33", "item-36"]
@@ -790,8 +798,8 @@ for amount, number in zip(AMOUNTS, (LEAST, MOST), strict=True):
 tuning.decision_table(measured, title="The decision table, measured: the best mean of each case is red")
 
 # %% [markdown]
-# ± is the spread over five draws of the images (linear), or over the seeds, which are the first of these draws
-# (fine-tuned). In the next cell, methods are compared on the same draws.
+# ± is the spread over five draws of the images (linear; none where all images are drawn), or over the seeds, which are the
+# first of these draws (fine-tuned). In the next cell, methods are compared on the same draws.
 
 
 # %% tags=["item-36"]

@@ -341,7 +341,7 @@ f"more than scratch: similar {said(repaired - scratch)}, dissimilar {said(other_
 # %% tags=["item-38"]
 dips = itself[2:5] - scratch  # (layers 2 to 4, seeds)
 noise = dips.std(1) / len(SEEDS) ** 0.5
-assert (dips.mean(1) > -2 * noise - 0.01).all(), "no layer with a clear dip"
+assert (dips.mean(1) > -0.03).all(), "no layer with a clear dip"
 [f"{dip:+.1%} ± {error:.1%}" for dip, error in zip(dips.mean(1).tolist(), noise.tolist(), strict=True)]
 
 # %% [markdown]
@@ -605,7 +605,7 @@ assert (harm["true labels, 5 layers fine-tuned"] > tuned_harm).all(), "the image
 # %% tags=["item-36"]
 SIMILAR = "15-scene" if "15-scene" in sets else "digits"
 SIZE, DRAWS, TUNED = (64, 5, 2) if QUICK else (224, 5, 3)
-LITTLE, LOT = {SIMILAR: 4, "solar-cells": 10}, {SIMILAR: 15 if QUICK else 100, "solar-cells": 60 if QUICK else 600}
+LITTLE, LOT = {SIMILAR: 4, "solar-cells": 10}, {SIMILAR: 15 if QUICK else 60, "solar-cells": 60 if QUICK else 400}
 TESTED = {SIMILAR: 20 if QUICK else 40, "solar-cells": 150 if QUICK else 200}
 
 
@@ -679,8 +679,9 @@ plots.bars(list(rows), means, spreads, title=title, colours=["blue", "sky", "gre
 # %% tags=["item-36"]
 mean = {cell: {method: torch.tensor(v).mean().item() for method, v in row.items()} for cell, row in table.items()}
 for name in prepared:
-    head, tuned_one = (mean[name, LITTLE[name]][method] for method in ("linear, head", "fine-tuned"))
-    assert tuned_one < head + 0.03, f"{name}, little data: a linear classifier is about as good, or better"
+    head, tuned_ones = (torch.tensor(table[name, LITTLE[name]][m]) for m in ("linear, head", "fine-tuned"))
+    lead = tuned_ones - head[:TUNED]  # of the same draws
+    assert lead.mean() < 0.03 + lead.std(), f"{name}, little data: a linear classifier is about as good, or better"
 
 
 # %% tags=["item-36"]
@@ -696,7 +697,7 @@ assert min(more("fine-tuned"), more("linear, head")) > 0.03, "more images help, 
 # - **Little data:** a linear classifier is about as good as fine-tuning, or better, on both sets. As advised.
 #   *Trouble* fits the solar cells well: 10 images a class leave every method far from the best.
 # - **More data** helps every method by many points. In the quick budget, "a lot" is 15 or 60 images a class and three
-#   epochs: not enough to make fine-tuning the winner. The full budget has 100 and 600, at 224 pixels.
+#   epochs: not enough to make fine-tuning the winner. The full budget has 60 and 400, at 224 pixels.
 # - **An earlier stage?** That is the usual advice for images of *another* kind. Compare the stages draw by draw:
 
 # %% tags=["item-36"]
@@ -706,11 +707,11 @@ if QUICK and "15-scene" in sets:
 {cell: said(difference) for cell, difference in earlier.items()}
 
 # %% [markdown]
-# With 64 pixels, block 6 is the better stage for the scenes, too, which are similar. Lite0 was trained on 224 pixels: in
-# a small image all things have an unusual size, and the last stage, the most specific one, notices it most. "Different"
-# is not only *what* the images show. (Digits, where they stand in for scenes, are of another kind anyway.) For solar
-# cells with little data the stages differ less than the draws do. So a rule in a table is a guess about *your* data:
-# measure.
+# With the quick budget's 64 pixels, block 6 is the better stage for the scenes, too, which are similar. Lite0 was trained
+# on 224 pixels: in a small image all things have an unusual size, and the last stage, the most specific one, notices it
+# most. "Different" is not only *what* the images show. (Digits, where they stand in for scenes, are of another kind
+# anyway. With the full budget's 224 pixels, look whether the order turns.) And where ± is larger than the difference,
+# nothing is decided. So a rule in a table is a guess about *your* data: measure.
 #
 # ### Exercise 4 · a rule from the table (3 points)
 # Of two methods that are equally good we take the cheaper. Write `choose(results)`: `results` is a dictionary from a

@@ -15,7 +15,8 @@
 # - write down what you found in half a page that a colleague can trust.
 #
 # **You need** lessons 05 and 06, or what they teach: CNN codes, fine-tuning.
-# **Time:** about a minute of computing on two CPU cores; three to four hours of work.
+# **Time:** about a minute of computing on two CPU cores (minutes on a GPU, where it trains on all images at 224 pixels);
+# three to four hours of work.
 #
 # **20 points:**
 #
@@ -550,7 +551,7 @@ list(plans)
 def trained(method, **changes):
     """Validation accuracy of a plan, one number a division (transfer.run keeps results on the disk)."""
     used = folds[:1] if quick else folds
-    options = {"size": size, "per_class": per_class, "last_from": "block6", "progress": False, **changes}
+    options = {"size": size, "per_class": per_class, "last_from": "block6", "progress": not quick, **changes}
     return [
         transfer.run(method, labelled, split=datasets.Split(*fold), seed=seed, **options).accuracy
         for seed, fold in enumerate(used)
@@ -561,22 +562,24 @@ def trained(method, **changes):
 rows = {name: trained(method, **changes) for name, (method, changes) in plans.items()}
 held = len(folds[0][1])
 error = {name: (statistics.mean(v) * (1 - statistics.mean(v)) / held) ** 0.5 for name, v in rows.items()}
-assert min(rows["last layer only"]) > max(rows["from scratch"]) + 3 * error["from scratch"], "pretraining wins by far"
+last, scratch = (statistics.mean(rows[name]) for name in ("last layer only", "from scratch"))
+by_far = 3 if quick or len(labelled.classes) > 2 else 0  # with all solar cells, scratch may come near
+assert last > scratch + by_far * error["from scratch"], "pretraining wins"
 {name: f"{statistics.mean(v):.1%} ± {error[name]:.1%}" for name, v in rows.items()}
 
 # %% tags=["item-40"]
-dots(rows, "The last layer alone is far ahead of training from scratch" + "\n(225 images to learn from)" * quick)
+dots(rows, "The last layer alone is ahead of training from scratch" + "\n(225 images to learn from)" * quick)
 
 # %% [markdown]
 # The number behind ± is the standard error of *one* division, from the number of its validation images: 68 % of such
 # measurements lie that near to the true value. Don't read more into small differences.
 #
-# From scratch is out of the question with so few images. In the quick run, training more of the network is about as good
-# as its last layer: a point or two are within the noise of one division (`used = folds` runs all three). That is a result
+# With the quick run's 225 images, scratch is out of the question, and training more of the network is about as good as
+# its last layer: a point or two are within the noise of one division (`used = folds` runs all three). That is a result
 # about *this* many images, pixels and steps. With all images, 224 pixels and more epochs it wins (the README's table).
 #
-# The body's rate is gentle, 0.0001, a fifth of `transfer.Settings`' own: lesson 6 shows what a large rate does to a body
-# that sees few images.
+# In the quick run the body's rate is gentle, 0.0001, a fifth of `transfer.Settings`' own: lesson 6 shows what a large rate
+# does to a body that sees few images.
 #
 # **Your turn:** change the plan, and run it. What can be changed: the fields of `transfer.Settings`. An example stands
 # in the comment.
@@ -700,7 +703,8 @@ check.score()
 # Write `my_classifier(labelled)`: it takes an `ImageSet` and returns a function `predict(image_set)`, which takes an
 # `ImageSet` and returns class numbers, an int64 tensor (N,). `tiny_classifier` above has this form. It must work for any
 # number of classes, and `predict` must not read `image_set.labels`. The check trains it on 24 toy images. Keep that
-# below ten seconds: when your work is marked, a check is stopped after 30 seconds of computing, or at 3 GB of memory.
+# below ten seconds on one CPU core: that is where your work is marked, without a GPU (so `machine.device()`, and never
+# `.cuda()`), and a check is stopped there after 30 seconds of computing, or at 3 GB of memory.
 #
 # *Useful:* `codes.extract(network, image_set, size=...)`, `linear.fit(values, labels)` chooses C by cross-validation when
 # you don't give it; `backbones.load(..., classes=len(labelled.classes))`, `backbones.freeze`,
@@ -815,7 +819,7 @@ predictor.Predictor(network, softmax, labelled.classes, choices=mistakes)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "report", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 # ### BEGIN SOLUTION
-# *Choices.* I compared codes of EfficientNet-Lite0 on three divisions of the 1,500 labelled images, with a linear SVM:
+# (With the quick budget.) *Choices.* I compared codes of EfficientNet-Lite0 on three divisions of the 1,500 labelled images, with a linear SVM:
 # block6 at 96 pixels 84.4 ± 0.8 %, penultimate at 96 pixels 81.8 ± 0.8 %, penultimate at 224 pixels 93.7 ± 0.3 %. The
 # size is clear (+11.9 ± 1.1 points in the same divisions). The SVM against softmax (92.2 %) is 1.4 ± 0.5 points, nearly as
 # clear. What to train is not decided: with 225 images the last blocks gave 74 % and the last layer alone 73 %, each

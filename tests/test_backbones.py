@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import torch
 from torch import nn
 
-from helpers import backbones, datasets
+from helpers import backbones, datasets, weights
 
 PIXELS = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -170,3 +172,16 @@ def test_without_network_one_line_says_what_to_do(tmp_path, monkeypatch):
     ) as told:
         backbones.load("alexnet")
     assert "\n" not in str(told.value)
+
+
+def test_a_host_that_says_nothing_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(weights, "_SILENCE", 0.2)
+    before = socket.getdefaulttimeout()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes the call, and never answers
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/alexnet-owt-7be5be79.pth"
+        monkeypatch.setattr(weights, "_url", lambda name: address)
+        with pytest.raises(backbones.NoWeights, match="timed out"):
+            backbones.load("alexnet")
+    assert socket.getdefaulttimeout() == before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import statistics
 import sys
 from pathlib import Path
@@ -76,10 +77,15 @@ def speeds(name: str, result: dict) -> str:
     lines = [f"**{name}**, {result['unit']} ({result['where']['chip']}; torch {result['where']['torch']}; {turns})", ""]
     for case, arms in result["figures"].items():
         middle = sorted(((statistics.median(v), arm) for arm, v in arms.items()), key=lambda pair: fast * pair[0])
-        lines.append(
-            f"- {case}: " + " · ".join(f"{arm} {value:{',.0f' if value >= 1000 else '.3g'}}" for value, arm in middle)
-        )
+        lines.append(f"- {case}: " + " · ".join(f"{arm} {_figure(value)}" for value, arm in middle))
     return "\n".join(lines)
+
+
+def _figure(value: float) -> str:
+    """Three digits at least; infinite seconds are those of what never came."""
+    if math.isinf(value):
+        return "never"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def explorers(rows: list[dict]) -> str:

@@ -60,7 +60,7 @@ def where() -> dict[str, str]:
 def keep(name: str, figures: dict[str, dict[str, list[float]]], unit: str, **more) -> None:
     """Print medians and ratios, and write benchmarks/results/<name>.json: {case: {arm: [figure a round]}}."""
     for case, arms in figures.items():
-        best = max(m for values in arms.values() if math.isfinite(m := statistics.median(values)))
+        best = max((m for values in arms.values() if math.isfinite(m := statistics.median(values))), default=math.nan)
         print(f"{name}, {case} ({unit}; median of {len(next(iter(arms.values())))} rounds)")
         for arm, values in arms.items():
             middle = statistics.median(values)

@@ -118,7 +118,7 @@ def with_fastai(folder: str, seed: int, enough: float) -> list[tuple[float, floa
         item_tfms=Resize(224, method="squish"),
         batch_tfms=aug_transforms(),
     )
-    data = block.dataloaders(range(len(files)), bs=32, num_workers=WORKERS)
+    data = block.dataloaders(range(len(files)), bs=32, num_workers=WORKERS, device=machine.device())
     network = backbones.load().to(machine.device())
     reached = []
 

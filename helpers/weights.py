@@ -17,7 +17,7 @@ from helpers import machine
 LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 TORCHVISION = ("alexnet", "vgg16", "resnet18", "resnet101", "densenet121")
 INSTEAD = "use efficientnet_lite0, whose weights are in a package"
-_SILENCE = 20.0  # seconds without a byte, after which a download is given up
+_SILENCE = 10.0  # seconds without a byte, after which an address is given up
 
 
 class NoWeights(RuntimeError):

@@ -381,7 +381,7 @@ show_filters(banks, "11×11 filters: edges and stripes of all directions, and op
 counts = {seed: (int((shares(w) < 0.1).sum()), int((shares(w) > 0.5).sum())) for seed, w in learned.items()}
 directions = {seed: direction_width(w[shares(w) < 0.5]).median().item() for seed, w in learned.items()}
 assert all(grey > 2 * coloured > 4 for grey, coloured in counts.values()), f"mostly grey edges: {counts}"
-small = [widths[name] for name, filters in stems.items() if filters.shape[-1] == 3]
+small = [widths[name] for name in stems if is_small[name]]
 assert max(directions.values()) < 45 < 90 < min(small), f"large filters know a direction: {directions}"
 counts, directions, widths
 
@@ -1109,14 +1109,14 @@ by_work, by_size
 
 # %% [markdown]
 # ### Does work predict time?
-# Measured on your machine, for a batch of 4 images, or of 256 on a GPU: with few images a GPU waits for Python to start
+# Measured on your machine, for a batch of 4 images, or of 64 on a GPU: with few images a GPU waits for Python to start
 # each layer, and we would only count layers. Weights don't matter for speed, so that any network can be timed.
 
 
 # %% tags=["item-21"]
 def milliseconds(name):
     """Time for one image of a batch, at the network's own size; the weights are all alike."""
-    batch = 4 if machine.device().type == "cpu" else 256
+    batch = 4 if machine.device().type == "cpu" else 64
     lite = name.startswith("efficientnet_lite")
     side = backbones.load(name, pretrained=False).preprocess.size if lite else 224
     with torch.device("meta"):

@@ -751,8 +751,8 @@ assert gains["turns and crops"].mean() > best_general + 0.01, "what we know of d
 # %% [markdown]
 # These are gains seed by seed, in points. No general method comes near the turns and crops: **knowing the task beats a
 # general policy**, here, where the policies draw once a batch. Among the general ones the spread over the seeds is as
-# large as the differences: the quick budget's three seeds can't rank them. They were made for large networks and long trainings, where
-# they show their worth.
+# large as the differences: the quick budget's three seeds can't rank them. They were made for large networks and long
+# trainings, where they show their worth.
 #
 # ## 7. An augmentation that learns
 #

@@ -122,7 +122,7 @@ for name in sets:
 
 # %% tags=["item-34", "item-36"]
 guessing = {name: 1 / len(sets[name][0].classes) for name in sets}
-title = "Codes are far better than training from scratch;\nfine-tuning needs images to pay"
+title = f"Codes are {'far ' * QUICK}better than training from scratch;\nfine-tuning needs images to pay"
 tuning.by_number(results, guessing, title=title)
 
 
@@ -142,9 +142,9 @@ for name in sets:
 {name: gain(name, "extract", "scratch", MOST[name]) for name in sets}
 
 # %% [markdown]
-# Training from scratch is behind, and far behind in the quick budget: millions of weights can't be found from so few
-# images in so few steps. He et al. (2019) show for the detection of objects that it can catch up: with a long schedule,
-# and from about ten thousand images on.
+# Training from scratch is behind, and far behind except perhaps with the full budget's 1,200 solar cells: millions of
+# weights can't be found from so few images in so few steps. He et al. (2019) show for the detection of objects that it can
+# catch up: with a long schedule, and from about ten thousand images on.
 #
 # *And does fine-tuning pay?* Compare it with the codes seed by seed, on the same images, in points:
 
@@ -253,7 +253,7 @@ check.score()
 # %%
 main = "15-scene" if "15-scene" in sets else "solar-cells"
 FEW = {"15-scene": 6, "solar-cells": 45}[main]
-small = sets[main] if QUICK else tuning.prepare(main, size=64, tested={"15-scene": 25, "solar-cells": 150}[main])
+small = tuning.prepare(main, size=64, tested={"15-scene": 25, "solar-cells": 150}[main])
 parts = {seed: tuning.few_images(*small, FEW, seed) for seed in range(3)}
 {seed: (len(train), len(test)) for seed, (train, test) in parts.items()}
 
@@ -688,7 +688,7 @@ def from_scratch(name, per_class, seed):
     train, test = tuning.few_images(*sets[name], per_class, seed)
     torch.manual_seed(seed)
     model = small_convnet(train.images.shape[1], len(train.classes))
-    options = {"epochs": 15 if QUICK else 60, "rate": 2e-3, "batch": 32, "seed": seed, "progress": False}
+    options = {"epochs": 15 if QUICK else 60, "rate": 2e-3, "batch": 32, "seed": seed, "progress": not QUICK}
     training.fit(model, train, augment=transfer.default_augment(train), **options)
     return training.evaluate(model, test).accuracy
 
@@ -830,15 +830,19 @@ def earlier(case):
 {case: "{:+.1f} ± {:.1f}".format(*earlier(case)) for case in measured}
 
 # %% tags=["item-33", "item-36"]
-for name in results if QUICK else ():
+for name in results:
     mean, spread = earlier(("little", kinds[name]))
-    assert mean > spread / 5**0.5, f"{name}, little data, small images: the earlier stage is better on average"
+    if QUICK:
+        assert mean > spread / 5**0.5, f"{name}, little data, small images: the earlier stage is better on average"
+    elif name == "15-scene":
+        assert mean < 0, "little data, 224 pixels: for photographs the top codes are better"
 
 # %% [markdown]
 # What our table says, and what it doesn't:
 # - **Little data**: a linear classifier wins, whatever the images. In the quick budget the earlier stage has the higher
 #   mean, and not only for the solar cells: at 64 pixels even a photograph is not what ImageNet's top layers were trained
-#   on. For the solar cells the gain is about as large as its spread (lesson 8 asks again, with another classifier).
+#   on. (At the full budget's 224 the scenes' top codes are the better ones.) For the solar cells the gain is about as
+#   large as its spread (lesson 8 asks again, with another classifier).
 # - **A lot of data**: fine-tuning catches up. Where bars are within each other's spread, the table doesn't decide.
 #
 # ### Exercise 5 · the table as a rule (2 points)

@@ -341,7 +341,7 @@ f"more than scratch: similar {said(repaired - scratch)}, dissimilar {said(other_
 # %% tags=["item-38"]
 dips = itself[2:5] - scratch  # (layers 2 to 4, seeds)
 noise = dips.std(1) / len(SEEDS) ** 0.5
-assert (dips.mean(1) > -0.03).all(), "no layer with a clear dip"
+assert (dips.mean(1) > -2 * noise - 0.01).all(), "no layer with a clear dip"
 [f"{dip:+.1%} ± {error:.1%}" for dip, error in zip(dips.mean(1).tolist(), noise.tolist(), strict=True)]
 
 # %% [markdown]
@@ -655,7 +655,13 @@ QUICKLY = {"size": 64, "batch": 16, "epochs": 3, "epochs_last": 0, "all_from": "
 def fine_tuned(name, per_class):
     """Test accuracies after fine-tuning, the head first (``helpers.transfer``, as in lesson 6), one a seed."""
     (images, split), seeds = prepared[name], range(TUNED)
-    options = {"methods": ["fine_tune"], "per_class": [per_class], "seeds": seeds, "split": split, "progress": False}
+    options = {
+        "methods": ["fine_tune"],
+        "per_class": [per_class],
+        "seeds": seeds,
+        "split": split,
+        "progress": not QUICK,
+    }
     return [run.accuracy for run in transfer.compare(images, **options, **QUICKLY)]
 
 
@@ -681,7 +687,7 @@ mean = {cell: {method: torch.tensor(v).mean().item() for method, v in row.items(
 for name in prepared:
     head, tuned_ones = (torch.tensor(table[name, LITTLE[name]][m]) for m in ("linear, head", "fine-tuned"))
     lead = tuned_ones - head[:TUNED]  # of the same draws
-    assert lead.mean() < 0.03 + lead.std(), f"{name}, little data: a linear classifier is about as good, or better"
+    assert lead.mean() < 0.03, f"{name}, little data: a linear classifier is about as good, or better"
 
 
 # %% tags=["item-36"]

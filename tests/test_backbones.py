@@ -174,6 +174,7 @@ def test_without_network_one_line_says_what_to_do(tmp_path, monkeypatch):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.fault("Downloads", "a host of weights that never answers", outcome="one line; given up after 10 s")
 def test_a_host_that_says_nothing_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("DATA_DIR", str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -272,4 +273,6 @@ def test_readme_lists_the_fastest_first():
     where = {"chip": "a chip", "torch": "2.9"}
     figures = {"a net": {"slow": [1.0, 3.0, 2.0], "fast": [9.0, 7.0, 8.0]}}
     assert "fast 8 · slow 2" in readme.speeds("codes", {"unit": "images/s", "figures": figures, "where": where})
-    assert "slow 2 · fast 8" in readme.speeds("heads", {"unit": "seconds", "figures": figures, "where": where})
+    figures["a net"]["never there"] = [math.inf] * 3
+    seconds = readme.speeds("heads", {"unit": "seconds", "figures": figures, "where": where})
+    assert "slow 2 · fast 8 · never there not reached" in seconds

@@ -91,7 +91,7 @@ async def execute(
         cores: the kernel keeps to these, where the system can tell it so, and computes with as many threads.
 
     Raises:
-        LessonFailed: a cell raised, took over an hour, or its kernel died.
+        LessonFailed: a cell raised, took longer than ``_LONGEST_CELL``, or its kernel died.
         Interrupted: by Ctrl-C, within a cell or between two.
     """
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]

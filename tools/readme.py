@@ -82,10 +82,10 @@ def speeds(name: str, result: dict) -> str:
 
 
 def _figure(value: float) -> str:
-    """Three digits at least; infinite seconds are those of what never came."""
+    """Three digits below 1,000; infinite seconds are those of what didn't come."""
     if math.isinf(value):
-        return "never"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+        return "not reached"
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
 
 
 def explorers(rows: list[dict]) -> str:

@@ -253,7 +253,8 @@ zeros
 
 # %% [markdown]
 # A large part of the numbers is exactly 0 after the ReLU: the code is **sparse**. For the vote with Lite0's codes it makes
-# a difference of a few points, for the worse. Published results use the values after the ReLU, and we do as they do. When you read "FC7", find out which of the two is meant: the distances are not the same.
+# a difference of a few points, for the worse. Published results use the values after the ReLU, and we do as they do. When
+# you read "FC7", find out which of the two is meant: the distances are not the same.
 #
 # ## 3. The simple map: PCA
 #

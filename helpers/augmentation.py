@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.transforms.functional import ten_crop
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
@@ -148,15 +149,9 @@ class ResNetCrop:
 def ten_crops(images: torch.Tensor, crop: int) -> torch.Tensor:
     """Four corners and the centre, then their mirror images: (N, C, H, W) -> (10, N, C, crop, crop).
 
-    Krizhevsky et al. 2012, section 4.1. The order is that of ``torchvision.transforms.TenCrop``.
+    Krizhevsky et al. 2012, section 4.1. Raises ValueError for a crop that doesn't fit.
     """
-    height, width = images.shape[-2:]
-    bottom, right = height - crop, width - crop
-    if crop < 1 or min(bottom, right) < 0:
-        raise ValueError(f"a crop of {crop} doesn't fit into images of {height} x {width}.")
-    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
-    views = [part[..., y : y + crop, x : x + crop] for part in (images, images.flip(-1)) for y, x in corners]
-    return torch.stack(views)
+    return torch.stack(ten_crop(images, [crop, crop]))
 
 
 def multi_scale_crops(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,9 +79,9 @@ class Backbone(nn.Module):
         logits (N, classes).
     """
 
-    def __init__(self, name: str, net: nn.Module, preprocess: Preprocess, spans: dict[str, str], pretrained: bool):
+    def __init__(self, name: str, net: nn.Module, preprocess: Preprocess, spans: dict[str, str]):
         super().__init__()
-        self.name, self.net, self.preprocess, self.pretrained = name, net, preprocess, pretrained
+        self.name, self.net, self.preprocess = name, net, preprocess
         self.keep_norms_still = True
         self._spans = spans
         self._head_name = next(n for n, m in reversed(list(net.named_modules())) if isinstance(m, nn.Linear))
@@ -111,42 +111,48 @@ class Backbone(nn.Module):
 
     def module(self, stage: str) -> str:
         """The name, inside ``net``, of the module that returns a stage; other names are taken for a module's own."""
-        return self._spans[stage].split(":")[1] if stage in self._spans else stage
+        return (self._spans | {"logits": f":{self._head_name}"}).get(stage, f":{stage}").split(":")[1]
 
     def maps(self, images: torch.Tensor, stage: str) -> torch.Tensor:
         """What a stage returns: (N, C, H', W'), or (N, D) from the fully connected part on."""
         if stage not in self.stages:
             raise ValueError(f"{self.name} has no stage {stage!r}: choose one of {', '.join(self.stages)}.")
-        if stage == "logits":
-            return self(images)
-        seen: list[torch.Tensor] = []
+        return self.look(images, [stage])[stage]
 
-        def stop(value: torch.Tensor) -> None:
-            seen.append(value)
-            raise _Enough  # the rest of the network isn't needed
+    def look(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        """What several stages, or modules of ``net``, return, in one pass that stops at the last of them.
 
-        if stage == "penultimate":
-            handle = self.head.register_forward_pre_hook(lambda module, args: stop(args[0]))
-        else:
-            last = self.net.get_submodule(self.module(stage))
-            handle = last.register_forward_hook(lambda module, args, out: stop(out))
-        try:
-            self(images)
-        except _Enough:
-            pass
-        finally:
-            handle.remove()
-        return seen[0]
+        Returns {layer: (N, C, H', W')}. Raises ValueError for a layer that the network hasn't.
+        """
+        modules = dict(self.net.named_modules()) | {"penultimate": self.head}
+        if unknown := [name for name in layers if self.module(name) not in modules]:
+            raise ValueError(
+                f"{self.name} has no layer {unknown[0]!r}: choose a stage ({', '.join(self.stages)}), "
+                "or a module of backbone.net."
+            )
+        seen: dict[str, torch.Tensor] = {}
 
-    def codes(self, images: torch.Tensor, stage: str = "penultimate", pool: str = "avg") -> torch.Tensor:
-        """One vector an image, (N, D): the maps of a stage, averaged ("avg"), their maximum ("max") or all ("none")."""
+        def keep(name: str, value: torch.Tensor) -> None:
+            seen[name] = value
+            if len(seen) == len(set(layers)):
+                raise _Enough  # the rest of the network isn't needed
+
+        with ExitStack() as hooks:
+            for name in layers:
+                module = modules[self.module(name)]
+                if name == "penultimate":
+                    hook = module.register_forward_pre_hook(lambda _, args, name=name: keep(name, args[0]))
+                else:
+                    hook = module.register_forward_hook(lambda _, args, out, name=name: keep(name, out))
+                hooks.callback(hook.remove)
+            with suppress(_Enough):
+                self(images)
+        return {name: seen[name] for name in layers}
+
+    def codes(self, images: torch.Tensor, stage: str = "penultimate") -> torch.Tensor:
+        """One vector an image, (N, D): the maps of a stage, averaged."""
         values = self.maps(images, stage)
-        if values.ndim == 4:
-            pools = {"avg": lambda v: v.mean((2, 3)), "max": lambda v: v.amax((2, 3)), "none": lambda v: v.flatten(1)}
-            if pool not in pools:
-                raise ValueError(f"pool is {pool!r}: it must be one of {', '.join(pools)}.")
-            values = pools[pool](values)
-        return values
+        return values.mean((2, 3)) if values.ndim == 4 else values
 
     def train(self, mode: bool = True) -> Backbone:
         """As in PyTorch, but a frozen BatchNorm stays in evaluation mode: its statistics are weights too."""
@@ -203,7 +209,7 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, classes: 
         config = net.default_cfg
         scaled = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
         preprocess = Preprocess(config["input_size"][-1], config["crop_pct"], *scaled)
-    backbone = Backbone(name, net, preprocess, spans, pretrained)
+    backbone = Backbone(name, net, preprocess, spans)
     if classes is not None:
         replace_head(backbone, classes)
     return backbone.eval()

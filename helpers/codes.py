@@ -44,7 +44,6 @@ def extract(
     stage: str = "penultimate",
     *,
     size: int | None = None,
-    pool: str = "avg",
     flip: bool = False,
     crop: float = 1.0,
     engine: str = "auto",
@@ -57,7 +56,6 @@ def extract(
 
     Args:
         size: pixels of a side that the network is given; the images' own when ``None``.
-        pool: how maps (N, C, H, W) become vectors: "avg", "max" or "none".
         flip, crop: mirror the images first; take the middle of each, this part of its height and width.
         engine: "torch", "openvino" (a CPU only), or "auto": OpenVINO on a CPU where it is installed and agrees.
         precision: "float32" (newer NVIDIA GPUs round to TF32 inside convolutions, as is usual in PyTorch), or "bf16":
@@ -75,7 +73,7 @@ def extract(
     folder.mkdir(exist_ok=True)
 
     def file_of(images: ImageSet) -> Path:
-        what = (weights, stage, pool, size, flip, crop, images.fingerprint, engine, device.type, precision)
+        what = (weights, stage, size, flip, crop, images.fingerprint, engine, device.type, precision)
         key = hashlib.blake2b(repr(what).encode(), digest_size=12).hexdigest()
         return folder / f"{backbone.name}-{stage}-{images.name}-{key}.npy"
 
@@ -89,8 +87,8 @@ def extract(
         with evaluating(backbone.to(device)):
             first = _batch(image_set, 0, size, flip, crop, device)
             fast = "torch" if engine == "auto" and len(part) * size**2 < _WORTH_CONVERTING else engine
-            program = _Codes(backbone, stage, pool)
-            run = _runner(program, first, fast, device, precision, (weights, stage, pool, first.shape[1:], first.dtype))
+            program = _Codes(backbone, stage)
+            run = _runner(program, first, fast, device, precision, (weights, stage, first.shape[1:], first.dtype))
             rows = _Rows(file, len(part), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
             quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
@@ -185,12 +183,12 @@ def _arrived(values: torch.Tensor, copied: torch.cuda.Event) -> np.ndarray:
 class _Codes(nn.Module):
     """Pixels -> codes, as a module of its own: that is what is converted."""
 
-    def __init__(self, backbone: Backbone, stage: str, pool: str = "avg") -> None:
+    def __init__(self, backbone: Backbone, stage: str) -> None:
         super().__init__()
-        self.backbone, self.stage, self.pool = backbone, stage, pool
+        self.backbone, self.stage = backbone, stage
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.backbone.codes(images, self.stage, self.pool)
+        return self.backbone.codes(images, self.stage)
 
 
 def _runner(

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from helpers import folders, machine, pictures, sources
 from helpers.folders import PART_NAMES, Listing
-from helpers.sources import PHOTOGRAPHS, NotHere
+from helpers.sources import PHOTOGRAPHS as PHOTOGRAPHS
+from helpers.sources import NotHere as NotHere
 
-__all__ = ["PHOTOGRAPHS", "ImageSet", "NotHere", "Split", "few_shot", "hold_out", "load", "photograph", "split"]
 NAMES = {
     "15-scene": sources.scenes,
     "solar-cells": sources.solar_cells,
@@ -70,8 +71,9 @@ class ImageSet:
         return len(self.labels)
 
     def subset(self, indices: torch.Tensor | Sequence[int]) -> ImageSet:
-        """The images at ``indices`` (copied), in that order, with all that belongs to them."""
-        rows = torch.as_tensor(indices, dtype=torch.int64)
+        """The images at ``indices``, or under a boolean mask (copied), in that order, with all that belongs to them."""
+        rows = torch.as_tensor(indices)
+        rows = rows.nonzero().flatten() if rows.dtype == torch.bool else rows.to(torch.int64)
         own = {name: getattr(self, name) for name in ("images", "labels", "soft", "strata", "part")}
         chosen = {name: _rows(values, rows) for name, values in own.items() if values is not None}
         files = tuple(self.files[i] for i in rows.tolist())
@@ -101,27 +103,31 @@ def _rows(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return copy
 
 
+def resized(images: torch.Tensor, size: int) -> torch.Tensor:
+    """(N, C, H, W) in 0-255 -> uint8 (N, C, size, size)."""
+    parts = (F.interpolate(p.float(), (size, size), mode="bilinear", antialias=True) for p in images.split(256))
+    return torch.cat([part.round().byte() for part in parts])
+
+
 # ---------------------------------------------------------------- loading
 
 
-def load(
-    name: str | os.PathLike, size: int | None = None, channels: int | None = None, fit: str = "squash"
-) -> ImageSet:
+def load(name: str | os.PathLike, size: int | None = None, channels: int | None = None) -> ImageSet:
     """An image set by its name, or a folder or zip file of images.
 
     name: "15-scene", "solar-cells", "photographs", "digits", "pets" (800 MB the first time), or a path that holds
     a folder a class, or train/ with val/ or test/ of such folders.
-    size: height and width; None is the set's own (28 for digits, else 224). channels: 1 or 3, None is automatic.
-    fit: "squash" keeps all of each image, "crop" keeps its proportions (see ``pictures.decode``).
+    size: height and width; None is the set's own (28 for digits, else 224). All of an image is kept, so its proportions
+    change. channels: 1 or 3, None is automatic.
     What a user should know of the set (images that can't be read, copies ...) is printed, a line each.
     Raises NotHere when it can't be had (said once), FileNotFoundError for an unknown name, ValueError for a
     folder without two classes of images.
     """
-    if fit not in ("squash", "crop") or channels not in (None, 1, 3) or (size is not None and size < 1):
-        raise ValueError(f"fit is {fit!r} (squash, crop), channels {channels!r} (None, 1, 3), size {size!r} (from 1).")
+    if channels not in (None, 1, 3) or (size is not None and size < 1):
+        raise ValueError(f"channels is {channels!r} (None, 1, 3), size {size!r} (from 1).")
     listing = _listing(name)
     size = size or listing.size
-    pixels, kept = pictures.decoded(listing, size, fit, 1 if channels == 1 else None)
+    pixels, kept = pictures.decoded(listing, size, 1 if channels == 1 else None)
     images = torch.from_numpy(pixels)
     notes = (*listing.notes, *kept["notes"])
     for line in (f"{listing.name}: {note}" for note in notes):
@@ -153,7 +159,8 @@ def photograph(name: str | os.PathLike) -> Image.Image:
     """A photograph as a PIL image in RGB: one of ``PHOTOGRAPHS`` ("cat", "coffee" ...), or an image file."""
     path = Path(name)
     if not path.is_file():
-        path = sources.photograph_file(path.stem if path.suffix else str(name))  # "cat.jpg" is our cat, too
+        ours = path.suffix and path.name == str(name)  # "cat.jpg" is our cat, too; "folder/cat.jpg" is not
+        path = sources.photograph_file(path.stem if ours else str(name))
     return pictures.upright(path.read_bytes()).convert("RGB")
 
 

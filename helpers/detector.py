@@ -47,7 +47,7 @@ def _scene(photographs: dict[str, torch.Tensor], names: Sequence[str], seed: int
     x, y = pick(0, size - width), pick(0, size - height)
     thing = photographs[names[pick(0, len(names) - 1)]]
     shortest = min(thing.shape[1:])
-    piece = cut(thing, pick(shortest // 2, shortest))[None]
+    piece = cut(thing, pick(shortest // 2, shortest))[None].mean(1, keepdim=True)  # gray as the grounds: no giveaway
     canvas[:, y : y + height, x : x + width] = F.interpolate(piece, (height, width), mode="bilinear", antialias=True)[0]
     return canvas.byte(), (x, y, x + width, y + height)
 

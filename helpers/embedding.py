@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers.backbones import Backbone, evaluating
+from helpers.datasets import resized
 
 
 def neighbours(points: torch.Tensor, k: int = 10) -> torch.Tensor:
@@ -78,7 +79,7 @@ def grid(points: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 
 def mosaic(images: torch.Tensor, cells: torch.Tensor, rows: int, columns: int, size: int = 32) -> torch.Tensor:
     """Thumbnails (N, C, H, W) in their cells: uint8 (C, rows * size, columns * size); empty cells are white."""
-    small = F.interpolate(images.float(), (size, size), mode="bilinear", antialias=True).round().to(torch.uint8)
+    small = resized(images, size)
     sheet = torch.full((rows * columns, *small.shape[1:]), 255, dtype=torch.uint8)
     sheet[cells] = small
     return sheet.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).reshape(-1, rows * size, columns * size)

@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.nn import functional as F
 from torchvision.transforms.functional import to_pil_image
 
 from helpers import visualise
 from helpers.backbones import Backbone, evaluating
-from helpers.datasets import ImageSet
+from helpers.datasets import ImageSet, resized
 from helpers.strengths import SEED, Ladder
 
 PAGES = Path(__file__).parent / "pages"
@@ -82,29 +81,16 @@ def address(picture: Image.Image | torch.Tensor, kind: str = "JPEG", **options: 
     return f"data:image/{kind.lower()};base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _scaled(images: torch.Tensor, size: int) -> torch.Tensor:
-    """(N, C, H, W) in 0-255 -> uint8 (N, C, size, size)."""
-    parts = (F.interpolate(p.float(), (size, size), mode="bilinear", antialias=True) for p in images.split(256))
-    return torch.cat([part.round().clamp(0, 255).byte() for part in parts])
-
-
 def _sheet(tiles: torch.Tensor, columns: int) -> torch.Tensor:
     """uint8 (N, C, S, S) -> (C, rows * S, columns * S), row by row; what is left of the last row is black."""
     tiles = torch.cat([tiles, tiles.new_zeros(-len(tiles) % columns, *tiles.shape[1:])])
     return torch.cat(list(torch.cat(list(row), 2) for row in tiles.split(columns)), 1)
 
 
-def convolution(kind: str = "convolution", **settings: int | tuple[int, int]) -> Explorer:
-    """A window that slides over an input: its sums written out, and the size of the output.
-
-    Args:
-        kind: what it begins with: "convolution", "transposed", "max" or "average" (pooling).
-        settings: ``size``, ``kernel``, ``stride``, ``padding``, ``dilation``, ``outputPadding``: a number, or a pair
-            for height and width.
-    """
+def convolution() -> Explorer:
+    """A window that slides over an input: its sums written out, and the size of the output."""
     alt = "A 3×3 kernel on a 7×7 input of digits, the nine products under the window, and the 5×5 output."
-    data = {"kind": kind, **settings} if settings or kind != "convolution" else {}
-    return Explorer("convolution", "Convolution explorer", alt, data)
+    return Explorer("convolution", "Convolution explorer", alt)
 
 
 def receptive_field(layers: Sequence[Sequence[int]] = (), size: int = 21) -> Explorer:
@@ -158,7 +144,7 @@ def augmentations(
     stored = [ladder for ladder in ladders if not ladder.live]
     noise = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(SEED))
     for name, picture in pictures.items():
-        small = _scaled(picture[None], size)[0].expand(3, -1, -1)
+        small = resized(picture[None], size)[0].expand(3, -1, -1)
         rows = [small.expand(count, -1, -1, -1)]
         rows += [ladder.samples(small, value, count) for ladder in stored for value in ladder.values]
         sheets[name] = address(_sheet(torch.cat(rows), count), quality=55, **_APART)
@@ -175,7 +161,7 @@ def augmentations(
         ],
         "noise": base64.b64encode((25 * noise).round().clamp(-127, 127).char().numpy()).decode(),  # in 25ths of σ
         "pictures": sheets,
-        "pair": {name: address(_scaled(picture[None], 144)[0], quality=90) for name, picture in pair.items()},
+        "pair": {name: address(resized(picture[None], 144)[0], quality=90) for name, picture in pair.items()},
     }
     alt = "Eight draws of an augmentation of a picture; below, two pictures, their blend, and its mixed label."
     return Explorer("augmentations", "Augmentation explorer", alt, data)
@@ -217,7 +203,7 @@ def code_map(
             {"name": name, "places": drawn(points), "near": neighbours(points, k).tolist()}
             for name, points in maps.items()
         ],
-        "sheet": address(_sheet(_scaled(image_set.images, size), columns), quality=70, **_APART),
+        "sheet": address(_sheet(resized(image_set.images, size), columns), quality=70, **_APART),
         "columns": columns,
     }
     alt = "A map of images as points, one chosen: its nearest neighbours among the codes and on the map, as thumbnails."
@@ -239,7 +225,7 @@ def filters(
     Args:
         networks: name -> the network, and what ``visualise.strongest`` found with it in an image set.
         photographs: name -> pixels (3, H, W) in 0-255, all of one size.
-        stages: layer (as in ``visualise.layer_maps``) -> the name shown.
+        stages: layer (as in ``Backbone.look``) -> the name shown.
         also: channels that come first in the stages that have them; the lowest numbers fill up to ``channels``.
         start: which stage is shown first.
     """
@@ -249,7 +235,7 @@ def filters(
     data = {"networks": {}, "photographs": pictures, "height": height, "width": width, "start": start}
     for name, (backbone, found) in networks.items():
         with evaluating(backbone):
-            maps = visualise.layer_maps(backbone, pixels.to(backbone._mean.device), list(stages))
+            maps = backbone.look(pixels.to(backbone._mean.device), list(stages))
         data["networks"][name] = {}
         for layer, shown in stages.items():
             count = maps[layer].shape[1]

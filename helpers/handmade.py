@@ -5,7 +5,9 @@ Both start from the gradient: how much does the image change at a pixel, and in 
 
 from __future__ import annotations
 
+import hashlib
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -101,5 +103,6 @@ def _pyramid(descriptors: torch.Tensor, vocabulary: torch.Tensor) -> torch.Tenso
     return torch.cat([whole, quarters], 1).sqrt()  # the root tames words that are everywhere
 
 
-def _memory() -> Memory:
-    return Memory(machine.cache_dir() / "handmade", verbose=0)
+def _memory() -> Memory:  # named by this file: joblib looks only at the one function whose results it keeps
+    code = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=6).hexdigest()
+    return Memory(machine.cache_dir() / "handmade" / code, verbose=0)

@@ -78,7 +78,12 @@ class Leaderboard:
         if predict is None or predict is ...:
             print("○ no classifier yet: nothing was submitted.")
             return None
-        predicted = torch.as_tensor(predict(self.test)).cpu()
+        predicted = predict(self.test)
+        try:
+            predicted = torch.as_tensor(predicted).cpu()
+        except (TypeError, ValueError, RuntimeError):
+            kind = type(predicted).__name__
+            raise ValueError(f"predict must return a tensor of class numbers, but it returned {kind}.") from None
         if predicted.shape != (len(self.test),) or predicted.is_floating_point() or predicted.dtype == torch.bool:
             raise ValueError(
                 f"predict must return {len(self.test)} whole numbers, a class for each image, but it returned "

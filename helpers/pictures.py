@@ -31,11 +31,9 @@ from helpers.folders import Listing, few
 MOST_PIXELS = 80_000_000  # more is taken for a decompression bomb; PIL itself warns from 89 million on
 
 
-def decode(data: bytes, size: int, fit: str = "squash", channels: int | None = None) -> np.ndarray:
-    """An image file's bytes as uint8 (C, size, size).
+def decode(data: bytes, size: int, channels: int | None = None) -> np.ndarray:
+    """An image file's bytes as uint8 (C, size, size): all of the scene, in other proportions; bicubic, antialiased.
 
-    fit: "squash" brings both sides to ``size`` (all of the scene, other proportions); "crop" brings the short
-    side to ``size`` and keeps the centre. Both are bicubic and antialiased.
     channels: 1 or 3; None gives 1 where the three colour channels are equal everywhere.
     Raises an exception (ValueError, OSError, or what PIL's plugins raise) for what can't be read.
     """
@@ -44,13 +42,7 @@ def decode(data: bytes, size: int, fit: str = "squash", channels: int | None = N
     image = upright(data, smallest=2 * size)
     if channels == 1:
         image = image.convert("L")
-    box = None
-    if fit == "crop":
-        # Resampling from a box never makes the long side of a panorama: a 1 x 5000 image costs nothing.
-        short = min(image.size)
-        left, top = (image.width - short) / 2, (image.height - short) / 2
-        box = (left, top, left + short, top + short)
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     if channels is None and len(pixels) == 3 and (pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all():
         pixels = pixels[:1]
@@ -106,23 +98,23 @@ def _to_8_bit(values: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- many images, stored as one array
 
 
-def decoded(listing: Listing, size: int, fit: str, channels: int | None) -> tuple[np.ndarray, dict]:
+def decoded(listing: Listing, size: int, channels: int | None) -> tuple[np.ndarray, dict]:
     """The images, uint8 (N, C, size, size), mapped from the cache, and their description: a dictionary.
 
     It has ``labels``, ``classes``, ``rows`` (which of the listing's images could be read), ``notes`` for the user, and
     ``digest``, a hash of all pixels. Raises ValueError when fewer than two classes can be read, OSError.
     """
-    content = [2, listing.stamp, listing.files, listing.labels, listing.classes, listing.part, size, fit, channels]
+    content = [2, listing.stamp, listing.files, listing.labels, listing.classes, listing.part, size, channels]
     key = hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
     name = re.sub(r"[^A-Za-z0-9.-]", "_", listing.name)
-    path = machine.cache_dir() / "images" / f"{name}-{size}-{fit}-{key}.npy"
+    path = machine.cache_dir() / "images" / f"{name}-{size}-{key}.npy"
     beside = path.with_suffix(".json")
     if beside.exists():
         try:
             return _kept(path, beside)
         except Exception as error:  # NumPy raises six kinds for a damaged header, SyntaxError among them
             print(f"{listing.name}: the cache {path.name} is damaged ({error}); the images are decoded again.")
-    result = store(path, listing.read, len(listing.files), size=size, fit=fit, channels=channels, title=listing.name)
+    result = store(path, listing.read, len(listing.files), size=size, channels=channels, title=listing.name)
     text = json.dumps(_described(listing, result), indent=0)
     unfinished = beside.with_name(f".{beside.name}-{os.getpid()}.part")
     unfinished.write_text(f"{_seal(text)}\n{text}", encoding="utf-8")
@@ -202,7 +194,6 @@ def store(
     count: int,
     *,
     size: int,
-    fit: str = "squash",
     channels: int | None = None,
     title: str = "",
 ) -> Stored:
@@ -215,7 +206,7 @@ def store(
     def attempt(i: int, channels: int | None) -> tuple[str, np.ndarray | None, str]:
         try:
             data = read(i)
-            return hashlib.blake2b(data, digest_size=16).hexdigest(), decode(data, size, fit, channels), ""
+            return hashlib.blake2b(data, digest_size=16).hexdigest(), decode(data, size, channels), ""
         except Exception as error:  # PIL's plugins raise anything for a broken file
             return "", None, reason(error)
 

@@ -97,14 +97,24 @@ def through_8x8(image_set: ImageSet) -> ImageSet:
 
 
 def other_writers(like: ImageSet) -> ImageSet:
-    """scikit-learn's 1,797 digits (8x8 pixels, 13 writers; Alpaydin & Kaynak 1998) as MNIST has its own: 20x20 pixels
-    in the middle of 28x28. ``like``: a set of digits, whose classes it gets."""
+    """scikit-learn's 1,797 digits (8x8 pixels, 13 writers; Alpaydin & Kaynak 1998), enlarged to 20x20 pixels in the
+    middle of 28x28. ``like``: a set of digits, whose classes it gets."""
     from sklearn.datasets import load_digits  # here: it takes seconds to import
 
     digits = load_digits()
     images = _enlarged(torch.tensor(digits.images)[:, None].float() * 255 / 16)
     labels, files = torch.tensor(digits.target), ("",) * len(images)
     return dataclasses.replace(like, name="other writers", images=images, labels=labels, files=files, digest=None)
+
+
+def centred(image_set: ImageSet) -> ImageSet:
+    """Digits (N, 1, 28, 28), moved by whole pixels until their centre of mass is in the middle, as MNIST has its own
+    (LeCun et al. 1998)."""
+    ink, at = image_set.images[:, 0].float(), torch.arange(28.0)
+    down, right = ((ink.sum(axis) * at).sum(1) / ink.sum((1, 2)) for axis in (2, 1))
+    shifts = zip((14 - down).round().int().tolist(), (14 - right).round().int().tolist(), strict=True)
+    moved = [image.roll(shift, (1, 2)) for image, shift in zip(image_set.images, shifts, strict=True)]
+    return dataclasses.replace(image_set, name="centred", images=torch.stack(moved), digest=None)
 
 
 def _enlarged(small: torch.Tensor) -> torch.Tensor:
@@ -139,8 +149,9 @@ def valleys(paths: dict[str, tuple], *, title: str = "") -> Figure:
     figure, axes = plt.subplots(1, len(paths), figsize=(9.5, 4), layout="constrained")
     for axis, (name, (x, y, points, best)) in zip(axes, paths.items(), strict=True):
         reach = 1.4 * points.sub(best).abs().max().item()
-        w, b = torch.meshgrid(*(torch.linspace(c - reach, c + reach, 80) for c in best.tolist()), indexing="ij")
-        heights = ((w[..., None] * x + b[..., None] - y) ** 2).mean(-1)
+        w, b = torch.meshgrid(*(torch.linspace(c - reach, c + reach, 400) for c in best.tolist()), indexing="ij")
+        xx, xy, yy = ((p.double() * q.double()).mean() for p, q in ((x, x), (x, y), (y, y)))
+        heights = w**2 * xx + b**2 + yy + 2 * (w * b * x.mean() - w * xy - b * y.mean())  # the square, multiplied out
         levels = heights.min() + (heights.max() - heights.min()) * torch.linspace(0, 1, 18) ** 3
         axis.contour(w.numpy(), b.numpy(), heights.numpy(), levels=levels.numpy(), colors="grey", linewidths=0.6)
         steps = f"descent, {len(points) - 1} steps"

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from helpers import machine, parallel
 from helpers.backbones import evaluating
-from helpers.datasets import ImageSet
+from helpers.datasets import ImageSet, resized
 from helpers.depthwise import quick_depthwise
 from helpers.replay import Replay
 
@@ -99,7 +99,6 @@ def fit(
     keep_best: bool = True,
     checkpoint: str | Path | None = None,
     on_epoch: Callable[[nn.Module, History], None] | None = None,
-    device: torch.device | None = None,
     progress: bool = True,
 ) -> History:
     """Train ``model``, in place, on pixels 0-255; it returns with the weights of its best epoch.
@@ -109,7 +108,7 @@ def fit(
             one, the last epoch is kept.
         rate, groups: the highest learning rate, or an optimiser's groups (``backbones.parameter_groups``).
         optimiser: "adamw", or "sgd" (momentum 0.9, Nesterov).
-        schedule: "onecycle" (Smith & Topin 2018), "cosine" or "constant".
+        schedule: "onecycle" (Smith & Topin 2018) or "constant".
         size: train on images of this many pixels a side (the images' own when ``None``).
         soft: learn the set's soft labels (probabilities) in place of its hard ones.
         precision: "auto" (on CUDA bf16, or fp16 where the GPU has no bf16; else float32), "float32", "bf16", "fp16".
@@ -123,12 +122,12 @@ def fit(
     Raises:
         ValueError: the images, labels and model don't fit each other; the message says how.
     """
-    device = device or machine.device()
+    device = machine.device()
     side = size or train.images.shape[-1]
     advice = f"try batch={max(1, batch // 2)}, a smaller size=..., or a smaller network"
     room = machine.Room(f"a batch of {batch} images of {side} x {side} pixels", advice)
     _move(model, device)
-    _check(model, train, validation, epochs, batch, soft)
+    _check(model, train, validation, epochs, batch, size, soft)
     machine.seed_everything(seed)
     with machine.Room(f"{len(train)} images of {side} x {side} pixels", "choose a smaller size=..., or fewer images"):
         images, labels = _resident(_resized(train, size).images, device), (train.soft if soft else train.labels)
@@ -191,7 +190,7 @@ def fit(
                 )
                 break
             if small is not None:
-                metrics = evaluate(model, small, batch=max(batch, 128), device=device)
+                metrics = evaluate(model, small, batch=max(batch, 128))
                 row |= {"validation_loss": metrics.loss, "validation_accuracy": metrics.accuracy}
             history.epochs.append(row)
             if small is None or not keep_best:
@@ -226,15 +225,11 @@ def evaluate(
     size: int | None = None,
     batch: int = 128,
     flip: bool = False,
-    device: torch.device | None = None,
 ) -> Metrics:
     """Loss, accuracies and probabilities of ``model`` on an image set; ``flip`` averages over mirrored copies too."""
     if len(image_set) == 0:
         raise ValueError(f"{image_set.name} holds no image here: there is nothing to measure.")
-    where = _where(model)
-    device = device or where
-    if device.type != where.type:
-        raise ValueError(f"The model lies on {where}, not on {device}: move it with model.to('{device}').")
+    device = _where(model)
     image_set = _resized(image_set, size)
     found = []
     side = image_set.images.shape[-1]
@@ -303,12 +298,10 @@ class _Stepper:
         highest = [group["lr"] for group in self.groups]
         if schedule == "onecycle":
             self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, highest, total_steps=steps)
-        elif schedule == "cosine":
-            self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps)
         elif schedule == "constant":
             self.schedule = torch.optim.lr_scheduler.ConstantLR(self.optimiser, 1.0)
         else:
-            raise ValueError(f"schedule is {schedule!r}: it must be 'onecycle', 'cosine' or 'constant'.")
+            raise ValueError(f"schedule is {schedule!r}: it must be 'onecycle' or 'constant'.")
         self.scaler = torch.amp.GradScaler(device.type, enabled=_half(precision, device) == torch.float16)
         self.last_rate = highest[-1]
 
@@ -399,7 +392,7 @@ def _move(model: nn.Module, device: torch.device) -> None:
     _where(model)
 
 
-def _check(model, train, validation, epochs, batch, soft) -> None:
+def _check(model, train, validation, epochs, batch, size, soft) -> None:
     if len(train) == 0:
         raise ValueError("The training set holds no image.")
     if epochs < 1 or batch < 1:
@@ -413,7 +406,7 @@ def _check(model, train, validation, epochs, batch, soft) -> None:
         raise ValueError("BatchNorm needs at least two images in a batch: it has one.")
     with torch.inference_mode(), evaluating(model):
         where = next(model.parameters()).device
-        scores = model(train.images[:1].to(where).float())
+        scores = model(_resized(train.subset([0]), size).images.to(where).float())
     outputs = scores.shape[1]
     if not scores.isfinite().all():
         raise ValueError(
@@ -436,11 +429,7 @@ def _resized(image_set: ImageSet, size: int | None) -> ImageSet:
     """The set with images of ``size`` x ``size``; itself when they are that already."""
     if size is None or image_set.images.shape[-1] == size:
         return image_set
-    parts = [
-        F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True, align_corners=False).round().byte()
-        for part in image_set.images.split(256)
-    ]
-    return dataclasses.replace(image_set, images=torch.cat(parts), digest=None)
+    return dataclasses.replace(image_set, images=resized(image_set.images, size), digest=None)
 
 
 def _resident(images: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -480,6 +469,7 @@ def _save(path: Path, settings: str, model: nn.Module, stepper: _Stepper, histor
 
 
 def _resume(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History) -> dict | None:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     try:
         with zipfile.ZipFile(path) as archive:  # torch doesn't look at the checksums in its files
             if damaged := archive.testzip():
@@ -491,6 +481,7 @@ def _resume(path: Path, settings: str, model: nn.Module, stepper: _Stepper, hist
         stepper.load(state)
     except Exception as error:  # damaged, or of another model: nothing of it is used
         print(f"The checkpoint {path.name} is not used ({machine.reason(error)}): training starts anew.")
+        model.load_state_dict(before)
         return None
     history.epochs, history.best = state["epochs"], state["best"]
     return state["best_state"]

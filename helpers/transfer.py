@@ -91,8 +91,6 @@ class Result:
     auc: float | None
     seconds: float
     images_per_second: float
-    train_images: int
-    test_images: int
     settings: dict
     versions: dict
 
@@ -159,8 +157,6 @@ def run(
         auc=metrics.auc,
         seconds=round(seconds, 2),
         images_per_second=round(seen / seconds, 1),
-        train_images=len(train),
-        test_images=len(test),
         settings=dataclasses.asdict(settings),
         versions=versions(),
     )

@@ -54,7 +54,7 @@ class Damage(NamedTuple):
 def damage(network: Backbone, train: ImageSet, test: ImageSet) -> Damage:
     """Compare a network that was trained on ``train`` with the ImageNet network it was."""
     now = {"progress": False, "cache": False}
-    codes_then = codes.extract(backbones.load(), test, progress=False)
+    codes_then = codes.extract(backbones.load(network.name), test, progress=False)
     codes_now = codes.extract(network, test, **now)
     fresh = linear.fit(codes.extract(network, train, **now), train.labels, kind="logistic", C=10.0)
     with torch.inference_mode():
@@ -69,7 +69,8 @@ def damage(network: Backbone, train: ImageSet, test: ImageSet) -> Damage:
 def moved_weights(network: Backbone) -> dict[str, float]:
     """How far each stage's weights are from ImageNet's: |new - old| / |old|, the mean over the stage's layers."""
     ratios: dict[str, list[float]] = {}
-    for (stage, _, new), old in zip(network.stage_of_parameters(), backbones.load().parameters(), strict=True):
+    before = backbones.load(network.name).parameters()
+    for (stage, _, new), old in zip(network.stage_of_parameters(), before, strict=True):
         if stage != "logits" and new.ndim > 1:  # the weights of layers; norms and biases are vectors
             new = new.detach().cpu()
             ratios.setdefault(stage, []).append(((new - old).norm() / old.norm()).item())
@@ -79,7 +80,8 @@ def moved_weights(network: Backbone) -> dict[str, float]:
 def moved_norms(network: Backbone) -> list[float]:
     """How far the running means of each BatchNorm layer are from ImageNet's, in standard deviations."""
     new, old = (
-        [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)] for net in (network, backbones.load())
+        [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+        for net in (network, backbones.load(network.name))
     )
     return [
         ((a.running_mean.cpu() - b.running_mean) / (b.running_var + b.eps).sqrt()).abs().mean().item()

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torchvision.transforms.functional import crop
+from torchvision.utils import make_grid
 
 from helpers import arithmetic
 from helpers.backbones import Backbone, evaluating
@@ -27,52 +29,10 @@ def mosaic(filters: torch.Tensor, columns: int = 8) -> np.ndarray:
     filters = filters.detach().cpu().float().expand(-1, 3, -1, -1)
     largest = filters.abs().amax((1, 2, 3), keepdim=True)
     scaled = 0.5 + filters / (2 * largest.clamp_min(0.02 * float(largest.max())).clamp_min(1e-12))
-    count, _, height, width = scaled.shape
-    picture = np.ones((-(-count // columns) * (height + 1) - 1, columns * (width + 1) - 1, 3), np.float32)
-    for i, one in enumerate(scaled):
-        top, left = i // columns * (height + 1), i % columns * (width + 1)
-        picture[top : top + height, left : left + width] = one.permute(1, 2, 0)
-    return picture
+    return make_grid(scaled, columns, padding=1, pad_value=1)[:, 1:-1, 1:-1].permute(1, 2, 0).numpy()
 
 
 # ---------------------------------------------------------------- maps, and what excites a unit
-
-
-class _Enough(Exception):
-    """Raised inside a forward pass when all wanted layers have run."""
-
-
-def layer_maps(backbone: Backbone, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
-    """What several layers return, in one pass that stops at the last of them: {layer: (N, C, H', W')}.
-
-    Raises ValueError for a layer that the network hasn't.
-    """
-    modules = dict(backbone.net.named_modules())
-    for name in layers:
-        if backbone.module(name) not in modules:
-            raise ValueError(
-                f"{backbone.name} has no layer {name!r}: choose a stage ({', '.join(backbone.stages[:-2])}), "
-                "or a module of backbone.net."
-            )
-    seen: dict[str, torch.Tensor] = {}
-
-    def keep(name: str):
-        def hook(module, inputs, out):
-            seen[name] = out
-            if len(seen) == len(set(layers)):
-                raise _Enough
-
-        return hook
-
-    handles = [modules[backbone.module(name)].register_forward_hook(keep(name)) for name in layers]
-    try:
-        backbone(images)
-    except _Enough:
-        pass
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: seen[name] for name in layers}
 
 
 class Patch(NamedTuple):
@@ -122,7 +82,7 @@ def strongest(
     with evaluating(backbone.to(memory_format=torch.channels_last)):
         for start in range(0, len(images), batch):
             pixels = images[start : start + batch].to(device).float().contiguous(memory_format=torch.channels_last)
-            for name, maps in layer_maps(backbone, pixels, layers).items():
+            for name, maps in backbone.look(pixels, layers).items():
                 rows, columns = (
                     _inside(f, n, side) if inside else slice(0, n)
                     for f, n, side in zip(fields[name], maps.shape[2:], images.shape[2:], strict=True)
@@ -152,10 +112,7 @@ def cut(image: torch.Tensor, box: tuple[int, int, int, int]) -> torch.Tensor:
     _, height, width = image.shape
     if bottom - top >= height or right - left >= width:
         return image.clone()
-    out = image.new_full((len(image), bottom - top, right - left), 127)
-    seen = image[:, max(top, 0) : bottom, max(left, 0) : right]
-    out[:, max(-top, 0) : max(-top, 0) + seen.shape[1], max(-left, 0) : max(-left, 0) + seen.shape[2]] = seen
-    return out
+    return (crop(image.int() - 127, top, left, bottom - top, right - left) + 127).to(image.dtype)  # it pads with zeros
 
 
 # ---------------------------------------------------------------- style
@@ -197,14 +154,14 @@ def stylise(
     style = style.to(device).float()
     wanted = list(dict.fromkeys((*layers, content_layer)))
     with torch.no_grad():
-        target = {name: gram(maps) for name, maps in layer_maps(backbone, style, layers).items()}
-        kept = None if content is None else layer_maps(backbone, content.to(device).float(), wanted)[content_layer]
+        target = {name: gram(maps) for name, maps in backbone.look(style, layers).items()}
+        kept = None if content is None else backbone.look(content.to(device).float(), wanted)[content_layer]
     noise = torch.rand(style.shape, generator=torch.Generator().manual_seed(seed)) * 255
     x = (noise.to(device) if content is None else content.to(device).float().clone()).requires_grad_()
     optimiser = torch.optim.Adam([x], lr=rate)
     result = Stylised(x, [], [])
     for _ in range(steps):
-        maps = layer_maps(backbone, x, wanted)
+        maps = backbone.look(x, wanted)
         style_loss = torch.stack([_relative(gram(maps[n]), target[n]) for n in layers]).mean()
         content_loss = x.new_zeros(()) if kept is None else _relative(maps[content_layer], kept)
         rough = (x[..., 1:] - x[..., :-1]).abs().mean() + (x[..., 1:, :] - x[..., :-1, :]).abs().mean()

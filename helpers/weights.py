@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import importlib.util
+import os
 import re
 import socket
+import urllib.request
 from pathlib import Path
 
 import torch
@@ -123,7 +125,10 @@ def _offline_unless_reachable(host: str) -> None:
     """Without a network the hub's client tries again for a minute: tell it to look only in its own cache."""
     import huggingface_hub
 
+    if os.environ.get("HF_HUB_OFFLINE") or urllib.request.getproxies():
+        return  # the user has said so; or a proxy reaches the host, which we can't try
     try:
         socket.create_connection((host, 443), timeout=5).close()
+        huggingface_hub.constants.HF_HUB_OFFLINE = False
     except OSError:
         huggingface_hub.constants.HF_HUB_OFFLINE = True

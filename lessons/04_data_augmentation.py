@@ -123,8 +123,8 @@ most_disturbing
 
 # %% [markdown]
 # A network that was trained on 1.28 million images ignores a lot, at least on this cat: the mirror, which its training
-# contained, and even the negative and "upside down", which it hardly did. What disturbs it most are noise and a colour
-# that no cat has.
+# contained, and even "upside down", which photographs hardly ever are, and the negative (which it may have met:
+# EfficientNets are trained with AutoAugment, of section 6). What disturbs it most are noise and a colour that no cat has.
 #
 # *Is a change that doesn't disturb the network always a good augmentation?* No: the network was asked for **cats**. Each
 # of these changes is fine *somewhere*. None is fine *everywhere*:
@@ -137,8 +137,9 @@ most_disturbing
 # | traffic lights | crops, noise | another hue |
 #
 # ### Exercise 1 · ignore it? (2 points)
-# For each line, `True` if the network should ignore the change, `False` if it alters (or may alter) the right answer, or
-# makes an image that the network will never meet. Fill in all eight values; for example, "darker" for a cat is `True`.
+# Set `ignore` to a dictionary with the eight keys that the cell lists. A value is `True` if the network should ignore the
+# change, `False` if the change alters (or may alter) the right answer, or makes an image that the network will never meet.
+# For example, the value of "cat, darker" is `True`.
 
 # %% nbgrader={"grade": false, "grade_id": "ignore", "locked": false, "schema_version": 3, "solution": true, "task": false}
 # The keys: "digit, mirrored"   "digit, moved by one pixel"   "street, mirrored"   "street, upside down"
@@ -271,7 +272,9 @@ assert taken_for == {3: 5, 5: 3}, "they are taken for each other"
 
 # %% [markdown]
 # To tell a 3 from a 5, look at the upper half: is it open on the left or on the right? That is what a flip tells the
-# network to ignore. A 0 or a 1 is not told apart by its left and right, and so it suffers little.
+# network to ignore. A 0 or a 1 is not told apart by its left and right, and so it suffers little. Nor does a 2, 4, 7 or
+# 9: mirrored they are no digits, but they don't look like *another* one. A flip costs most where it removes the very
+# difference between two classes.
 #
 # ## 3. Light: an offset along the principal colours
 #
@@ -429,8 +432,8 @@ assert by_scale[-1].mean() < by_scale[:3].mean(), "640 is too large for a networ
 dict(zip(scales, by_scale.mean(1).tolist(), strict=True)), by_scale.mean().item()
 
 # %% [markdown]
-# Scales near 224 do best. At 640 each view shows only a bit of fur, and a single view may be badly wrong. The average
-# over all is worse than the best scale, but safe: $-\log$ is convex, so the loss of the averaged probability is never
+# Up to 384 the scale hardly matters for this cat; beyond, it gets worse. At 640 a view shows an eye, a bit of fur or
+# hardly any cat, and a single view may be badly wrong. The average over all is worse than the best scale, but safe: $-\log$ is convex, so the loss of the averaged probability is never
 # above the average of the losses, that of a view drawn at random.
 
 # %% tags=["item-28"]
@@ -442,7 +445,7 @@ f"loss of the average {loss_of_mean:.3f}; of a single view, on average {mean_of_
 # ### Exercise 3 · where the crops lie (2 points)
 # Write `five_crops(height, width, crop)`: the top left corners `(top, left)` of the five crops of a ten-crop test, in
 # the order top left, top right, bottom left, bottom right, centre. All are whole numbers; the centre's are rounded
-# down. Example: `five_crops(256, 300, 224)` is `[(0, 0), (0, 76), (32, 0), (32, 76), (16, 38)]`.
+# down (torchvision rounds a half to an even number: its centre may lie one pixel further). Example: `five_crops(256, 300, 224)` is `[(0, 0), (0, 76), (32, 0), (32, 76), (16, 38)]`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "five_crops", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -495,8 +498,8 @@ curves = {name: torch.stack([rows for _, rows in runs]) for name, runs in (("pla
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
 titles = (
     "Augmented images are harder to learn",
-    "Without augmentation it turns up",
-    "With it, it rises longer, and higher",
+    "Without augmentation the test loss turns up",
+    "With it the accuracy rises longer and higher",
 )
 labels = "training loss", "test loss", "test accuracy"
 for i, axis in enumerate(axes):
@@ -540,7 +543,9 @@ late.mean().item(), late_plain.mean().item()
 # ## 6. Mixed images, and strong policies
 #
 # **mixup** (Zhang 2018) blends two images, and their labels in the same proportion. **CutMix** (Yun 2019) pastes a
-# rectangle of one into the other; the labels are mixed by area. torchvision has both, for batches.
+# rectangle of one into the other; the labels are mixed by area. The share λ is drawn for each batch, from a Beta(α, α)
+# distribution: α = 1 draws evenly from 0-1; with a small α (0.4, say) λ lies mostly near 0 or 1, and one image dominates.
+# torchvision has both, for batches.
 
 # %% tags=["item-29"]
 torch.manual_seed(1)
@@ -570,7 +575,8 @@ share.item(), unchanged.item()
 # Write `mixup(images, labels, share, classes)`. `images` is a float tensor (N, C, H, W), `labels` is (N,), `share` is a
 # number in 0-1. Image $i$ is blended with image $i - 1$ (the first with the last): `share` of itself and `1 - share` of
 # the other. Return the pair (images, labels), where labels are now probabilities, (N, classes). Don't change the
-# arguments. Example: labels `[0, 2]`, share 0.75 and 3 classes give `[[0.75, 0, 0.25], [0.25, 0, 0.75]]`.
+# arguments. Example: the labels `[0, 2, 1]`, share 0.75 and 3 classes give
+# `[[0.75, 0.25, 0], [0.25, 0, 0.75], [0, 0.75, 0.25]]`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "mixup", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -585,12 +591,15 @@ def mixup(images, labels, share, classes):
 
 # %% nbgrader={"grade": true, "grade_id": "mixup_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 check = Check(mixup, points=2)
-values, labels = torch.tensor([[[[8.0]]], [[[0.0]]]]), torch.tensor([0, 2])
-expected = (torch.tensor([[[[6.0]]], [[[2.0]]]]), torch.tensor([[0.75, 0, 0.25], [0.25, 0, 0.75]]))
-turned = (torch.tensor([[[[2.0]]], [[[6.0]]]]), torch.tensor([[0.25, 0, 0.75], [0.75, 0, 0.25]]))
-hard = (expected[0], torch.tensor([[1.0, 0, 0], [0, 0, 1]]))
-slips = [(turned, "share is the part of the image itself."), (hard, "the labels are blended, too.")]
-check.equal(values, labels, 0.75, 3, expected=expected, slips=slips, show="pixels 8 and 0, labels [0, 2], 0.75, 3")
+values, labels = torch.tensor([8.0, 0, 4]).view(3, 1, 1, 1), torch.tensor([0, 2, 1])
+targets = F.one_hot(labels, 3).float()
+expected, turned, after_it = (
+    tuple(share * x + (1 - share) * x.roll(by, 0) for x in (values, targets))
+    for share, by in ((0.75, 1), (0.25, 1), (0.75, -1))
+)
+slips = [(turned, "share is the part of the image itself."), (after_it, "the other image is i - 1, not i + 1.")]
+slips += [((expected[0], targets), "the labels are blended, too.")]
+check.equal(values, labels, 0.75, 3, expected=expected, slips=slips, show="pixels 8, 0, 4; labels [0, 2, 1]; 0.75; 3")
 ### BEGIN HIDDEN TESTS
 torch.manual_seed(7)
 images, labels = torch.rand(5, 2, 3, 4), torch.tensor([3, 0, 0, 1, 2])
@@ -649,7 +658,8 @@ round(agree.abs().item(), 4), round(differ.item(), 4)
 # %% [markdown]
 # ### Exercise 6 · the consistency loss (3 points)
 # Write `consistency(p, q, r)`: three predictions, each (N, K), rows of **probabilities** (all above 0). Return the
-# Jensen-Shannon divergence, averaged over the N images, in nats (natural logarithm), as a tensor with one value.
+# Jensen-Shannon divergence, averaged over the N images, in nats (natural logarithm), as a tensor with one value. It is a
+# loss: a gradient must flow back to p, q and r.
 # $\mathrm{KL}(p \| m) = \sum_k p_k \log(p_k / m_k)$. Example: `[[0.5, 0.5]]`, `[[0.5, 0.5]]` and `[[0.8, 0.2]]`
 # give 0.0441.
 
@@ -673,6 +683,11 @@ slips = [(swapped, "KL(m||p) is not KL(p||m)."), (3 * right, "a third of the sum
 slips += [(right / 2, "sum over the classes.")]
 check.equal(p, q, r, expected=right, slips=slips, show="the example", rtol=1e-3)
 check.equal(q, q, q, expected=torch.tensor(0.0), show="three times the same", atol=1e-5)
+given, hint = (
+    p.clone().requires_grad_(),
+    "Compute with tensors all along: `.item()`, `float`, `.detach()` cut the gradient.",
+)
+check.that("a gradient flows back", lambda f: getattr(f(given, q, r), "requires_grad", False), hint=hint)
 ### BEGIN HIDDEN TESTS
 torch.manual_seed(8)
 views = [torch.randn(4, 5).softmax(1) for _ in range(3)]
@@ -802,7 +817,7 @@ def gradient(f, soft):
     if not out.requires_grad:
         return torch.zeros_like(soft)  # nothing flows back
     (out * torch.arange(1.0, len(soft) + 1)).sum().backward()
-    return soft.grad
+    return torch.zeros_like(soft) if soft.grad is None else soft.grad
 
 
 check = Check(straight_through, points=2)
@@ -948,8 +963,8 @@ for how in ("augmented", "plain"):
     assert (bought[how, "10, half of them mirrored"] < bought[how, "10 turned and cropped"]).all(), "flips: never here"
 
 # %% [markdown]
-# Averaging over views pays when the network was *trained* to understand such views: a little, for ten times the work.
-# The plain network has never seen a turned digit, and the views mislead it.
+# Averaging over views pays when the network was *trained* to understand such views: on average a little, about as much
+# as the gain varies from seed to seed, for ten times the work. The plain network has never seen a turned digit, and the views mislead it.
 # A wrong view at test time harms as it does in training.
 #
 # ## What to remember

@@ -62,7 +62,6 @@ import torch
 from timm.data import ImageNetInfo
 from torch import nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.transforms.functional import to_pil_image
 
 from helpers import backbones, codes, datasets, lab, linear, plots, predictor, training, transfer  # noqa: F401 (training is for your classifier)
@@ -450,10 +449,16 @@ own = {"small": [0.70, 0.90], "large": [0.90, 0.92]}  # the cheap one's own nois
 check.equal(own, expected="large", slips={"small": "the standard error of the best option, not its own."})
 middle = {"a": [0.86, 0.87], "b": [0.90, 0.91], "c": [0.86, 0.88]}  # the best is not the dearest
 check.equal(middle, expected="b")
+lucky = {"cheap": [0.80, 0.80], "lucky": [0.70, 0.95], "steady": [0.90, 0.91]}  # the best mean, not the best value
+check.equal(lucky, expected="steady")
 ### END HIDDEN TESTS
 check.score()
 
 # %% [markdown]
+# *What does your `choose(results)` say of the table above?* The rule may take smaller images than the best row has. If you
+# take the larger ones, say why in your half page. (The three divisions share images, so the true standard error is larger
+# than $s/\sqrt{3}$.)
+#
 # ### Augmentation of codes, and how it leaks
 # Codes of jittered copies (here: the mirror image) can be used as more training rows, or their mean as a better code.
 # That is augmentation without training the network (Razavian et al. 2014).
@@ -475,7 +480,9 @@ def neighbour_accuracy(values, labels, train, held):
 
 
 # %% tags=["item-40"]
-honest = [neighbour_accuracy(plain, some.labels, *datasets.hold_out(some.labels, 0.2, seed)) for seed in SEEDS]
+divided = [datasets.hold_out(some.labels, 0.2, seed) for seed in SEEDS]
+both = [(torch.cat([train, train + len(some)]), held) for train, held in divided]  # mirrored training rows, too
+honest = [neighbour_accuracy(heap, twice, *rows) for rows in both]
 leaky = [neighbour_accuracy(heap, twice, *datasets.hold_out(twice, 0.2, seed)) for seed in SEEDS]
 assert min(leaky) > max(honest) + 0.03, "the leak flatters, whatever the division"
 dots({"divide, then mirror": honest, "mirror, then divide": leaky}, "A mirror image in the training part is a leak")
@@ -520,8 +527,8 @@ inside, outside = torch.tensor([6, 0, 3]), torch.tensor([1, 5])
 held_mean = (many[0] + many[1] + many[2] + many[3])[outside] / 4
 wanted = (torch.cat([many[0][inside], many[1][inside], many[2][inside], many[3][inside]]), kinds[inside].repeat(4))
 check.equal(many, kinds, inside, outside, expected=(*wanted, held_mean), show="four views of seven images", atol=1e-5)
-single = (one[:2], torch.tensor([0, 1]), one[2:])
-check.equal([one], *arguments[1:], expected=single, show="one view only")
+single = (torch.tensor([[1.0], [2]]), torch.tensor([0, 1]), torch.tensor([[3.0]]))
+check.equal([torch.tensor([[1.0], [2], [3]])], *arguments[1:], expected=single, show="one view only")
 ### END HIDDEN TESTS
 check.score()
 
@@ -529,8 +536,8 @@ check.score()
 # ## 4. How much of the network to train?
 #
 # So far the network was frozen. The lab's classic question: **from scratch, the last layer only, the last blocks, or
-# all?** On a CPU we ask it with few and small images (225 images of 96 pixels, one division), on a GPU with all of them
-# at 224. *Predict the order.*
+# all?** On a CPU we ask it with few and small images (about 225 images of 96 pixels, one division), on a GPU with all of
+# them at 224. *Predict the order.*
 
 # %% tags=["item-40"]
 quick = machine.budget() == "quick"
@@ -569,13 +576,15 @@ if quick or len(labelled.classes) > 2:  # with all solar cells, scratch may come
 {name: f"{statistics.mean(v):.1%} ± {error[name]:.1%}" for name, v in rows.items()}
 
 # %% tags=["item-40"]
-dots(rows, "The last layer alone is ahead of training from scratch" + "\n(225 images to learn from)" * quick)
+dots(rows, "The last layer alone is ahead of training from scratch" + "\n(about 225 images to learn from)" * quick)
 
 # %% [markdown]
 # The number behind ± is the standard error of *one* division, from the number of its validation images: 68 % of such
 # measurements lie that near to the true value. Don't read more into small differences.
 #
-# With the quick run's 225 images, scratch is out of the question, and training more of the network is about as good as
+# With the quick run's 225 images, scratch is out of the question. (On the solar cells it may even be worse than a coin: it
+# learned from as many defective as functional cells, for a few steps, and calls nearly all of them the same. Who always says
+# *functional* has 69 %: that is the number to beat.) And training more of the network is about as good as
 # its last layer: a point or two are within the noise of one division (`used = folds` runs all three). That is a result
 # about *this* many images, pixels and steps. With all images, 224 pixels and more epochs it wins (the README's table).
 #
@@ -632,7 +641,7 @@ assert (moving[0] - moving[1]).abs().sum() > 0.2, "training mode: the companions
 # ### Exercise 6 · fold (2 points)
 # Write `fold(conv, norm)`: an `nn.Conv2d` and the `nn.BatchNorm2d` behind it become a weight, of the shape of
 # `conv.weight`, and a bias (K,), such that the convolution with them gives what `norm(conv(x))` gives in evaluation
-# mode. `conv.bias` may be `None`. Example: a 1×1 convolution with weight 3 and bias 2, followed by a norm with weight
+# mode. Compute them from the layers' tensors, without `torch.nn.utils.fusion`. `conv.bias` may be `None`. Example: a 1×1 convolution with weight 3 and bias 2, followed by a norm with weight
 # 4, bias 5, running mean 1, running variance 4 and eps 0: weight 6, bias 7.
 
 
@@ -650,25 +659,30 @@ def fold(conv, norm):
 
 
 # %% nbgrader={"grade": true, "grade_id": "fold_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-def folded(conv, norm):
+def does_the_same(conv, norm):
+    """A test: is the convolution with the answer's weight and bias what conv and norm do in evaluation mode?"""
+    x = torch.randn(2, conv.in_channels, 9, 9, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        return fuse_conv_bn_weights(
-            conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        )
+        expected = copy.deepcopy(norm).eval()(conv(x))
+
+    def test(f):
+        answer, options = f(conv, norm), (conv.stride, conv.padding, conv.dilation, conv.groups)
+        with torch.no_grad():
+            return answer and torch.allclose(F.conv2d(x, *answer, *options), expected, rtol=1e-3, atol=1e-3)
+
+    return test
 
 
 check = Check(fold, points=2)
-cases = [("a bias", pair(3, 4, 3, 1.0, 0)), ("no bias", pair(2, 5, 1, 4.0, 1, bias=False))]
+hint = "Write out norm(conv(x)) for one filter, and collect what is multiplied with x. "
+biased = hint + "The convolution's own bias is normalised, too; the mean is divided by the deviation."
+cases = [("a bias", pair(3, 4, 3, 1.0, 0), biased), ("no bias", pair(2, 5, 1, 4.0, 1, bias=False), hint)]
 ### BEGIN HIDDEN TESTS
-cases += [("small variances", pair(3, 4, 3, 0.001, 2)), ("groups", pair(6, 6, 3, 2.0, 3, groups=6))]
-cases += [("another eps", pair(1, 2, 5, 1.0, 4, eps=0.5))]
+cases += [("small variances", pair(3, 4, 3, 0.001, 2), biased), ("groups", pair(6, 6, 3, 2.0, 3, groups=6), biased)]
+cases += [("another eps", pair(1, 2, 5, 1.0, 4, eps=0.5), "norm.eps belongs to the variance, under the root.")]
 ### END HIDDEN TESTS
-for text, (conv, norm) in cases:
-    (weight, bias), scale = folded(conv, norm), (norm.weight / norm.running_var.add(norm.eps).sqrt()).detach()
-    slips = [] if conv.bias is None else [((weight, bias - conv.bias * scale), "and the convolution's own bias?")]
-    slips += [((weight, norm.bias - norm.running_mean), "the mean is divided by the deviation, too.")]
-    hint = "Write out norm(conv(x)) for one filter, and collect what is multiplied with x."
-    check.equal(conv, norm, expected=(weight, bias), slips=slips, hint=hint, show=text, rtol=1e-3, atol=1e-4)
+for text, layers, hint in cases:
+    check.that(f"{text}: one convolution does the same", does_the_same(*layers), hint=hint)
 check.score()
 
 # %% [markdown]
@@ -741,10 +755,11 @@ def once(function):
 check = Check(my_classifier, points=2)
 check.that("my_classifier(labelled) returns a function", lambda f: None if once(f) is None else callable(once(f)))
 hint = "They must be class numbers, int64 (N,), not scores (N, classes)."
-check.that("12 toy images get their classes", lambda f: torch.equal(once(f)(fresh).cpu(), fresh.labels), hint=hint)
+truth = fresh.labels.clone()  # the answer gets fresh, and could change it
+check.that("12 toy images get their classes", lambda f: torch.equal(once(f)(fresh).cpu(), truth), hint=hint)
 ### BEGIN HIDDEN TESTS
 hint = "predict was given images with other labels, and its answer changed."
-check.that("predict doesn't read labels", lambda f: torch.equal(once(f)(unknown).cpu(), fresh.labels), hint=hint)
+check.that("predict doesn't read labels", lambda f: torch.equal(once(f)(unknown).cpu(), truth), hint=hint)
 alone = [fresh.subset([i]) for i in (0, 5, 10)]
 hint = "Is the network in evaluation mode?"
 check.that("an image alone gets its class", lambda f: [int(once(f)(i)) for i in alone] == [0, 2, 1], hint=hint)
@@ -804,7 +819,8 @@ predictor.Predictor(network, softmax, labelled.classes, choices=mistakes)
 # ## 7. Half a page
 #
 # ### Exercise 10 · the report (4 points, marked by hand)
-# Half a page, 200 to 300 words, for a colleague who wasn't here. It is marked on four things, a point each:
+# Half a page, 200 to 300 words (over 350 cost half a point), for a colleague who wasn't here. It is marked on four things,
+# a point each:
 # 1. **Choices.** What you chose (stage, size, head, views, what is trained, rates) and *why*: validation numbers with
 #    their spread, and at least one choice where the evidence was too weak to decide.
 # 2. **Score.** The board's score beside your validation accuracy and beside a published figure; what explains the gaps;
@@ -816,7 +832,8 @@ predictor.Predictor(network, softmax, labelled.classes, choices=mistakes)
 #
 # Published on 15-Scene (100 images a class to learn from): spatial pyramid 81.4 % (Lazebnik et al. 2006); fc7 codes of an
 # ImageNet network and an SVM 84.2 %, of a network trained on 2.5 million pictures of *places* 90.2 % (Zhou et al. 2014).
-# On the solar cells: descriptors and an SVM 82.4 %, VGG-19 fine-tuned 88.4 % (Deitsch et al. 2019).
+# On the solar cells: descriptors and an SVM 82.4 %, VGG-19 fine-tuned 88.4 % (Deitsch et al. 2019; these probably count a
+# cell by how sure its label is, which gives about a point more; the board counts all alike).
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "report", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 # ### BEGIN SOLUTION

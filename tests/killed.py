@@ -166,7 +166,7 @@ def tiny():
         def fingerprint(self) -> str:
             return "tiny"
 
-        def codes(self, images: torch.Tensor, stage: str, pool: str) -> torch.Tensor:
+        def codes(self, images: torch.Tensor, stage: str) -> torch.Tensor:
             return self.layer(images / 255).amax((2, 3))
 
     return Tiny()

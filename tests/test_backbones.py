@@ -77,15 +77,6 @@ def test_every_stage_gives_a_code_and_the_last_one_is_the_forward_pass(name):
         assert torch.equal(codes, network(PIXELS))
 
 
-def test_pooling(lite0):
-    with torch.inference_mode():
-        maps = lite0.maps(PIXELS, "block5")
-        assert torch.equal(lite0.codes(PIXELS, "block5", "max"), maps.amax((2, 3)))
-        assert torch.equal(lite0.codes(PIXELS, "block5", "none"), maps.flatten(1))
-    with pytest.raises(ValueError, match="pool is 'mean'"):
-        lite0.codes(PIXELS, "block5", "mean")
-
-
 def test_an_unknown_stage_names_those_that_exist(lite0):
     with pytest.raises(ValueError, match=r"no stage 'fc7'.*penultimate"):
         lite0.codes(PIXELS, "fc7")

@@ -588,7 +588,7 @@ def test_filter_browser_shows_the_maps_of_the_network(browser_of_filters):
         chosen(browser_of_filters, stage=stage, photograph=photograph)
         pixels = photographs.images[photographs.files.index(photograph)][None]
         with torch.inference_mode():
-            maps = visualise.layer_maps(lite0, pixels, [layer])[layer][0]
+            maps = lite0.look(pixels, [layer])[layer][0]
         fields = table.fields[f"net.{lite0.module(layer)}"]
         for k, channel in ((0, 134), (1, 54), (5, 3)) if len(maps) > 134 else ((0, 0), (7, 7), (15, 15)):
             browser_of_filters.evaluate(f"document.querySelectorAll('#channels input')[{k}].click()")

@@ -209,6 +209,14 @@ def test_long_arguments_are_shown_short(capsys):
     assert check.score() == 1.0
 
 
+@pytest.mark.parametrize("odd", [np.array(["a"]), np.array([None]), torch.tensor(1j), torch.tensor([1j])])
+@pytest.mark.parametrize("expected", [1.0, [1.0], "a", torch.ones(1)])
+def test_an_odd_array_is_wrong_and_no_crash(odd, expected):
+    check = Check(lambda: odd, points=1)
+    check.equal(expected=expected)
+    assert check.score() == 0
+
+
 def test_an_answer_whose_text_raises_is_still_graded():
     class Mute:
         def __repr__(self):

@@ -110,7 +110,6 @@ def test_the_key_holds_all_that_matters(cache, network):
         (other, IMAGES, {}),
         (network, stripes(70, size=48, seed=1), {}),
         (network, IMAGES, {"stage": "block2"}),
-        (network, IMAGES, {"stage": "block2", "pool": "max"}),
         (network, IMAGES, {"size": 32}),
         (network, IMAGES, {"flip": True}),
         (network, IMAGES, {"crop": 0.875}),

@@ -112,6 +112,14 @@ def test_a_photograph_of_ones_own(tmp_path):
     assert datasets.photograph("cat.jpg").size == (451, 300)
     with pytest.raises(FileNotFoundError, match=r"'unicorn'.*astronaut"):
         datasets.photograph("unicorn")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        datasets.photograph(tmp_path / "nowhere" / "cat.jpg")  # not ours
+
+
+def test_a_subset_by_a_mask():
+    images = stripes(8)
+    chosen = images.subset(images.labels == 1)
+    assert chosen.labels.tolist() == [1] * 4 and torch.equal(chosen.images, images.images[1::2])
 
 
 FOLDERS = """bedroom CALsuburb industrial kitchen livingroom MITcoast MITforest MIThighway MITinsidecity MITmountain
@@ -308,15 +316,14 @@ BAD = {
     "23 odd images (palettes, alpha, CMYK, 1 to 32 bits, float, NaN, animation, EXIF, 5000 x 1)",
     outcome="understood; the right pixels",
 )
-@pytest.mark.parametrize("fit", ["squash", "crop"])
 @pytest.mark.parametrize("name", GOOD)
-def test_an_odd_image_is_understood(name, fit):
+def test_an_odd_image_is_understood(name):
     data, channels, means = GOOD[name]
-    pixels = pictures.decode(data, 12, fit)
+    pixels = pictures.decode(data, 12)
     assert (pixels.shape, pixels.dtype) == ((channels, 12, 12), np.uint8)
     assert np.abs(pixels.mean((1, 2)) - means).max() <= 3
-    assert pictures.decode(data, 12, fit, channels=3).shape == (3, 12, 12)
-    assert pictures.decode(data, 12, fit, channels=1).shape == (1, 12, 12)
+    assert pictures.decode(data, 12, channels=3).shape == (3, 12, 12)
+    assert pictures.decode(data, 12, channels=1).shape == (1, 12, 12)
 
 
 def test_exif_turns_the_image():
@@ -325,11 +332,10 @@ def test_exif_turns_the_image():
     assert pixels[-4:].mean() > 245
 
 
-def test_crop_keeps_the_centre_and_squash_keeps_all():
+def test_all_of_an_image_is_kept():
     image = Image.new("L", (40, 20), 0)
     image.paste(255, (10, 0, 30, 20))  # the centre square
-    assert pictures.decode(encoded(image), 20, "crop")[0, :, 1:-1].min() == 255
-    squashed = pictures.decode(encoded(image), 20, "squash")[0]
+    squashed = pictures.decode(encoded(image), 20)[0]
     assert squashed[:, :3].max() == 0
     assert squashed[:, 8:12].min() == 255
 
@@ -546,7 +552,7 @@ def test_a_wrong_name(tmp_path):
         datasets.load(tmp_path / "x.txt")
 
 
-@pytest.mark.parametrize("wrong", [{"fit": "stretch"}, {"channels": 2}, {"size": 0}])
+@pytest.mark.parametrize("wrong", [{"channels": 2}, {"size": 0}])
 def test_a_wrong_argument(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} "):
         datasets.load("digits", **wrong)

@@ -350,14 +350,6 @@ def test_parts_of_a_model_on_two_devices(monkeypatch):
 
 
 @pytest.mark.fault(
-    "Training", "the model on another device than asked for", outcome="refused, with the call that moves it"
-)
-def test_a_model_elsewhere_than_asked():
-    with pytest.raises(ValueError, match=r"lies on cpu, not on cuda: move it with model.to\('cuda'\)"):
-        training.evaluate(SmallNet(), stripes(16), device=torch.device("cuda"))
-
-
-@pytest.mark.fault(
     "Training", "a class missing from most batches and from the test part", outcome="finite losses and metrics"
 )
 def test_a_class_without_images_and_batches_without_a_class():

@@ -112,6 +112,8 @@ def test_no_classifier_is_no_submission(nothing, capsys):
         (lambda images: torch.rand(len(images), 2), "argmax"),
         (lambda images: torch.rand(len(images)), "float32"),
         (lambda images: told(images) > 0, "bool"),
+        (lambda images: None, "returned NoneType"),
+        (lambda images: ["kitchen"] * len(images), "returned list"),
         (lambda images: told(images)[:-1], "whole numbers"),
         (lambda images: told(images) + 1, "from 0 to 1"),
         (lambda images: told(images) - 1, "from -1"),

@@ -70,6 +70,15 @@ def test_the_second_digits_look_like_the_first():
     assert others.fingerprint != like.fingerprint
 
 
+def test_centred_digits_have_their_centre_of_mass_in_the_middle():
+    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    images[0, 0, 5:8, 10:13] = 200  # mass at 6, 11
+    images[1, 0, 14, 14] = 9
+    moved = probes.centred(dataclasses.replace(stripes(2, size=28), images=images)).images
+    assert [int(line[0]) for line in moved[0, 0].nonzero().min(0).values.split(1)] == [13, 13]
+    assert moved[0].sum() == images[0].sum() and torch.equal(moved[1], images[1])
+
+
 def test_the_control_loses_detail_only():
     digits = dataclasses.replace(stripes(6, size=28), images=torch.zeros(6, 1, 28, 28, dtype=torch.uint8))
     digits.images[:, :, 8:20, 8:20] = 255

@@ -24,7 +24,7 @@ def cache(tmp_path, monkeypatch):
 def test_extraction_tells_stripes_apart_and_is_cached(monkeypatch):
     image_set = stripes(80)
     first = transfer.run("extract", image_set, per_class=10, seed=0, progress=False, **FAST)
-    assert first.accuracy > 0.9 and first.train_images == 20 and first.test_images == 20
+    assert first.accuracy > 0.9
     monkeypatch.setattr(backbones, "load", lambda *a, **k: pytest.fail("run again"))
     assert transfer.run("extract", image_set, per_class=10, seed=0, progress=False, **FAST) == first
 

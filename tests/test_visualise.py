@@ -34,7 +34,7 @@ def test_mosaic_leaves_a_nearly_dead_filter_grey():
 
 def test_layer_maps_are_those_of_the_stages(lite0):
     images = stripes(2).images
-    maps = visualise.layer_maps(lite0, images, ["block2", "stem", "head"])
+    maps = lite0.look(images, ["block2", "stem", "head"])
     assert list(maps) == ["block2", "stem", "head"]
     for stage, found in maps.items():
         assert torch.equal(found, lite0.maps(images, stage))
@@ -43,7 +43,7 @@ def test_layer_maps_are_those_of_the_stages(lite0):
 
 def test_layer_maps_names_an_unknown_layer(lite0):
     with pytest.raises(ValueError, match=r"no layer 'block9'.*stem"):
-        visualise.layer_maps(lite0, stripes(2).images, ["stem", "block9"])
+        lite0.look(stripes(2).images, ["stem", "block9"])
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -51,7 +51,7 @@ def test_strongest_finds_the_maximum_and_its_place(lite0, inside):
     image_set = stripes(6, size=48)
     found = visualise.strongest(lite0, image_set, [SMALL, DEEP], inside=inside, batch=4)
     for layer, units in found.items():
-        maps = visualise.layer_maps(lite0, image_set.images, [layer])[layer]
+        maps = lite0.look(image_set.images, [layer])[layer]
         assert units.values.shape == maps.shape[:2]
         picked = maps[torch.arange(6)[:, None], torch.arange(maps.shape[1]), units.rows, units.columns]
         assert torch.allclose(picked, units.values, atol=1e-5)
@@ -79,11 +79,11 @@ def test_a_patch_alone_excites_its_unit_as_much(lite0):
         top, left, bottom, right = patch.box
         alone = torch.full((1, 1, 48, 48), 127.0)
         alone[0, :, top:bottom, left:right] = patch.pixels
-        value = visualise.layer_maps(lite0, alone, [DEEP])[DEEP][0, 5, patch.row, patch.column]
+        value = lite0.look(alone, [DEEP])[DEEP][0, 5, patch.row, patch.column]
         assert float(value) == pytest.approx(patch.value, abs=1e-5)
         smaller = torch.full((1, 1, 48, 48), 127.0)
         smaller[0, :, top + 6 : bottom - 6, left + 6 : right - 6] = patch.pixels[:, 6:-6, 6:-6]
-        cut_down = visualise.layer_maps(lite0, smaller, [DEEP])[DEEP][0, 5, patch.row, patch.column]
+        cut_down = lite0.look(smaller, [DEEP])[DEEP][0, 5, patch.row, patch.column]
         assert abs(float(cut_down) - patch.value) > 1e-5, "then the check above could not fail"
 
 
@@ -110,7 +110,7 @@ def test_gram_of_two_maps():
 def test_strongest_leaves_the_network_usable_for_gradients(lite0):
     visualise.strongest(lite0, stripes(2), [SMALL])
     x = stripes(1).images.float().requires_grad_()
-    visualise.layer_maps(lite0, x, [SMALL])[SMALL].sum().backward()
+    lite0.look(x, [SMALL])[SMALL].sum().backward()
     assert x.grad.abs().sum() > 0
 
 

@@ -44,18 +44,13 @@ class Memory:
         self._stop.set()
         self._thread.join()
 
-    def now(self) -> float:
-        """MB held now."""
-        total = 0
-        with contextlib.suppress(psutil.Error):  # it, or one of its children, has just ended
-            for process in [self._process, *self._process.children(recursive=True)]:
-                total += process.memory_info().rss
-        self.peak = max(self.peak, total / 1e6)
-        return total / 1e6
-
     def _watch(self) -> None:
         while not self._stop.wait(0.25):
-            self.now()
+            total = 0
+            with contextlib.suppress(psutil.Error):  # it, or one of its children, has just ended
+                for process in [self._process, *self._process.children(recursive=True)]:
+                    total += process.memory_info().rss
+            self.peak = max(self.peak, total / 1e6)
 
 
 @dataclass
@@ -95,8 +90,7 @@ async def execute(
         Interrupted: by Ctrl-C, within a cell or between two.
     """
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    last_setup = max((i for i in code if "setup" in notebook.cells[i].metadata.get("tags", ())), default=-1)
-    begun, seconds, libraries, place, start = 0.0, [], 0.0, 0, time.monotonic()
+    begun, seconds, place, start = 0.0, [], 0, time.monotonic()
 
     def starts(cell: NotebookNode, cell_index: int) -> None:
         nonlocal begun, place
@@ -108,10 +102,7 @@ async def execute(
             on_cell(code.index(cell_index) + 1, len(code))
 
     def done(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
-        nonlocal libraries
         seconds.append(round(time.monotonic() - begun, 2))
-        if cell_index == last_setup:
-            libraries = memory.now()
 
     interruption.listen()
     client = NotebookClient(
@@ -146,7 +137,6 @@ async def execute(
     return {
         "seconds": round(time.monotonic() - start, 1),
         "peak_mb": round(memory.peak),
-        "libraries_mb": round(libraries),
         "cells": seconds,
     }
 

@@ -97,9 +97,9 @@ def student(source: Path, address: str | None = None) -> NotebookNode:
     return notebook
 
 
-def solved(source: Path, address: str | None = None) -> NotebookNode:
+def solved(source: Path) -> NotebookNode:
     """The notebook with solutions and hidden tests, without the lines that mark where they begin and end."""
-    notebook = read(source, address)
+    notebook = read(source)
     for cell in notebook.cells:
         cell.source = without_markers(cell.source)
     return notebook
@@ -110,13 +110,13 @@ def without_markers(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not REGION.match(line))
 
 
-def regions(text: str) -> list[str]:
-    """The lines between BEGIN and END markers, without outer spaces or empty lines."""
+def regions(text: str, between: bool = True) -> list[str]:
+    """The lines between BEGIN and END markers, or all the others, without outer spaces or empty lines."""
     inside, found = False, []
     for line in text.split("\n"):
         if marker := REGION.match(line):
             inside = marker[1] == "BEGIN"
-        elif inside and line.strip():
+        elif inside == between and line.strip():
             found.append(line.strip())
     return found
 

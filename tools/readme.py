@@ -129,7 +129,7 @@ def take(run: dict, into: dict) -> dict:
         kept = into.setdefault(name, {"machine": "", "lessons": {}})
         kept["machine"] = part["machine"]
         for title, figures in part["lessons"].items():
-            kept["lessons"][title] = {key: figures[key] for key in ("seconds", "peak_mb", "libraries_mb")}
+            kept["lessons"][title] = {key: figures[key] for key in ("seconds", "peak_mb")}
     return into
 
 

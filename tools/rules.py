@@ -88,28 +88,15 @@ def leaks(notebook: NotebookNode, released: NotebookNode) -> list[str]:
     """
     hidden = {line for cell in notebook.cells for line in lesson.regions(cell.source)}
     text = "\n".join(cell.source for cell in released.cells)
-    shown = {line.strip() for cell in notebook.cells for line in _outside(cell.source)}
-    found = [f"the student sees this line of a solution: {line}" for line in sorted(hidden - shown) if _in(line, text)]
+    shown = {line for cell in notebook.cells for line in lesson.regions(cell.source, between=False)}
+    seen = sorted(line for line in hidden - shown if len(line) > 6 and line in text)
+    found = [f"the student sees this line of a solution: {line}" for line in seen]
     for word in ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN", "END HIDDEN", "MARK SCHEME"):
         if word in text:
             found.append(f"the student sees a marker: {word}")
     if any(cell.get("outputs") for cell in released.cells) or "widgets" in released.metadata:
         found.append("the student's notebook holds outputs or widget state")
     return found
-
-
-def _in(line: str, text: str) -> bool:
-    return len(line) > 6 and line in text
-
-
-def _outside(text: str) -> list[str]:
-    inside, kept = False, []
-    for line in text.split("\n"):
-        if marker := lesson.REGION.match(line):
-            inside = marker[1] == "BEGIN"
-        elif not inside:
-            kept.append(line)
-    return kept
 
 
 def _stubs(released: NotebookNode) -> list[str]:

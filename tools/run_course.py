@@ -86,7 +86,8 @@ def key(source: Path) -> str:
     for path in [lesson.LESSONS / "_setup.py", *files]:
         digest.update(path.read_bytes())
     versions = {name: _version(name) for name in _PACKAGES}
-    digest.update(json.dumps([versions, platform.python_version(), _settings()]).encode())
+    gpu = shutil.which("nvidia-smi") is not None  # it chooses the budget where the user doesn't
+    digest.update(json.dumps([versions, platform.python_version(), _settings(), gpu]).encode())
     return digest.hexdigest()
 
 

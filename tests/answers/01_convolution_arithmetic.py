@@ -308,6 +308,13 @@ def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
+# %% conv_full | wrong | the library's function, in a comprehension
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    pairs = zip(x.chunk(groups, 1), weight.chunk(groups, 0))
+    out = torch.cat([F.conv2d(a, b, None, stride, padding, dilation) for a, b in pairs], 1)
+    return out if bias is None else out + bias[:, None, None]
+
+
 # %% count_parameters | right | asks the library
 def count_parameters(channels, filters, kernel, groups=1, bias=True):
     layer = nn.Conv2d(channels, filters, kernel, groups=groups, bias=bias, device="meta")

@@ -276,6 +276,18 @@ def consistency(p, q, r):
     return sum((x * (x / p).log()).sum(1).mean() for x in (p, q, r)) / 3
 
 
+# %% consistency | wrong | a float: no gradient
+def consistency(p, q, r):
+    m = (p + q + r) / 3
+    return float(sum((x * (x / m).log()).sum(1).mean() for x in (p, q, r)) / 3)
+
+
+# %% consistency | wrong | detached
+def consistency(p, q, r):
+    m = (p + q + r) / 3
+    return (sum((x * (x / m).log()).sum(1).mean() for x in (p, q, r)) / 3).detach()
+
+
 # %% consistency | wrong | squared distances
 def consistency(p, q, r):
     m = (p + q + r) / 3
@@ -305,6 +317,11 @@ def straight_through(soft):
 # %% straight_through | wrong | no gradient
 def straight_through(soft):
     return (soft > 0.5).float()
+
+
+# %% straight_through | wrong | a new leaf, which gradients don't pass
+def straight_through(soft):
+    return (soft > 0.5).float().requires_grad_()
 
 
 # %% straight_through | wrong | soft, not hard

@@ -126,6 +126,21 @@ def rate_groups(net, head_rate, body_rate, decay):
     return [{"params": part, "lr": head_rate * decay**i} for i, part in enumerate(reversed(parts))][::-1]
 
 
+# %% rate_groups | wrong | a part that is frozen in part is kept whole
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [list(part.parameters()) for part in net if list(part.parameters())]
+    rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
+    return [{"params": p, "lr": rate} for p, rate in zip(parts, rates) if any(q.requires_grad for q in p)]
+
+
+# %% rate_groups | wrong | the right rates, the second layer's parameters in all groups after it
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [list(part.parameters()) for part in net if list(part.parameters())]
+    rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
+    learns = [(min(i, 1), rate) for i, (part, rate) in enumerate(zip(parts, rates)) if part[0].requires_grad]
+    return [{"params": parts[i], "lr": rate} for i, rate in learns]
+
+
 # %% rate_groups | wrong | weights only
 def rate_groups(net, head_rate, body_rate, decay):
     parts = [list(part.parameters())[:1] for part in net if list(part.parameters())]
@@ -349,6 +364,12 @@ def cheapest_good(row):
 def cheapest_good(row):
     _, best, spread = max(row, key=lambda entry: entry[1])
     return [method for method, mean, _ in row if mean >= best - spread][-1]
+
+
+# %% cheapest_good | wrong | above the limit, where at least the limit is asked for
+def cheapest_good(row):
+    _, best, spread = max(row, key=lambda entry: entry[1])
+    return next(method for method, mean, _ in row if mean > best - spread or mean == best)
 
 
 # %% cheapest_good | wrong | twice the spread

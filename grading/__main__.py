@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import hashlib
 import json
@@ -18,11 +19,12 @@ from typing import Any
 
 from grading import cluster, report, tasks
 from grading.bench import ROOT, Bench, Failed
-from grading.collect import Submission, collect
-from grading.gradebook import Marks
+from grading.collect import Submission, collect, who
+from grading.gradebook import Marks, forget
 from grading.sandbox import Limits, protection
 from grading.tasks import Lesson
 from tools import lesson
+from tools.release import find_lesson
 
 FOLDER = ROOT / "build" / "grading"
 
@@ -36,17 +38,19 @@ def grade(
     hidden: tuple[Path, ...] = (),
     client: Any = None,
 ) -> list[report.Row]:
-    """Grade what is new or changed, and return a row for each student.
+    """Grade what is new or changed, and return a row for each student, those of earlier hand-ins too.
 
     Each result is kept as soon as it is there, so an interrupted run goes on where it was.
     """
     results = folder / course.name / "results"
     results.mkdir(parents=True, exist_ok=True)
-    kept = {one.student: _kept(results, one, course, limits) for one in submissions}
-    todo = [one for one in submissions if kept[one.student] is None]
-    if len(todo) < len(submissions):
-        print(f"{len(submissions) - len(todo)} of {len(submissions)} are graded already and haven't changed")
+    known = earlier(results)
+    there = [one for one in submissions if not one.why]
     with Marks(folder, course) as marks:
+        key = {one.student: _key(one.data, course, limits) for one in there}
+        todo = [one for one in there if not _holds(known.get(one.student), key[one.student], marks.read(one.student))]
+        if len(todo) < len(there):
+            print(f"{len(there) - len(todo)} of {len(there)} are graded already and haven't changed")
         if todo:
             print(f"Setting up {course.name}", flush=True)
         start, jobs = time.monotonic(), min(jobs, len(todo))
@@ -55,27 +59,34 @@ def grade(
         for i, (one, work, result) in enumerate(_judged(course, todo, limits, benches), 1):
             if work:
                 marks.save(one, work, result)
-            kept[one.student] = result
-            text = json.dumps(result)
-            (results / f"{one.student}.json.part").write_text(text)
-            (results / f"{one.student}.json.part").replace(results / f"{one.student}.json")
+            known[one.student] = result
+            _write(results, one, result)
             left = (time.monotonic() - start) / i * (len(todo) - i)
             print(f"\r{i} of {len(todo)} · {left // 60:.0f} min {left % 60:02.0f} s left  ", end="", flush=True)
         if todo:
             print(f"\r{len(todo)} graded in {time.monotonic() - start:.0f} s" + " " * 20)
-        return [_row(one, kept[one.student], marks) for one in submissions]
+        for one in submissions:
+            result = known.get(one.student)
+            if one.why and (not result or "failed" in result):
+                known[one.student] = result = {"key": "", "file": one.file, "failed": one.why, "collected": []}
+            if result.get("name") != one.name or result.get("number") != one.number or one.why:
+                _write(results, one, result)
+        given, now = {one.student: one for one in submissions}, _key(b"", course, limits).split("-")[1]
+        return [_row(student, given.get(student), result, marks, now) for student, result in sorted(known.items())]
 
 
-def _row(one: Submission, result: dict[str, Any], marks: Marks) -> report.Row:
+def _row(student: str, one: Submission | None, result: dict[str, Any], marks: Marks, now: str) -> report.Row:
     failed = [result["failed"]] if "failed" in result else []
-    return report.Row(
-        one.student,
-        one.name,
-        one.number,
-        {} if failed else marks.read(one.student),
-        result,
-        failed + one.remarks + result.get("remarks", []),
-    )
+    found, kept = {} if failed else marks.read(student), []
+    if one is None or (one.why and not failed):
+        kept.append(f"the marks are those of an earlier file: {one.why}" if one else "not in this hand-in")
+        if not failed and result["key"].split("-")[-1] != now:
+            kept.append("graded before the lesson or the grading was changed")
+        if not failed and not found:
+            kept.append("the gradebook has no marks of it any more: grade the file again")
+    remarks = one.remarks if one and not one.why else result.get("collected", [])
+    remarks = failed + remarks + result.get("remarks", [])
+    return report.Row(student, result["name"], result["number"], found, result, remarks, "; ".join(kept))
 
 
 def _judged(course: Lesson, todo: list[Submission], limits: Limits, benches: list[Bench]) -> Iterator[tuple]:
@@ -101,13 +112,18 @@ def _judged(course: Lesson, todo: list[Submission], limits: Limits, benches: lis
 def _judge(
     course: Lesson, submission: Submission, bench: Bench, limits: Limits
 ) -> tuple[tasks.Work | None, dict[str, Any]]:
-    base = {"key": _key(submission, course, limits), "file": submission.file}
+    base = {"key": _key(submission.data, course, limits), "file": submission.file, "collected": submission.remarks}
     try:
         work = tasks.prepare(course, tasks.read(submission.data))
         known = tasks.grade_ids(course.released)
         if len(work.untouched) == len(course.questions) and not tasks.grade_ids(tasks.read(submission.data)) & known:
             raise tasks.Unreadable(f"nothing of {course.name} is in it: is it another notebook?")
         result = bench.judge(work.task)
+        for check in course.checks:  # a check that ends in a number gives it to everybody: also where nothing can run
+            if (points := _given(check["visible"])) is not None:
+                said = result["checks"][check["name"]]
+                said["score"] = said["seen"] = min(max(points, 0.0), check["points"])
+                said["hidden_failed"] = False
     except tasks.Unreadable as error:
         return None, {**base, "failed": str(error)}
     except Failed as error:
@@ -122,32 +138,43 @@ def _judge(
     return work, {**base, **result, "remarks": remarks, "untouched": sorted(work.untouched), "answers": answers}
 
 
-def _key(submission: Submission, course: Lesson, limits: Limits) -> str:
-    """Changes when anything does that a mark depends on."""
-    parts = [submission.data, lesson.dump(course.full), json.dumps(asdict(limits)).encode()]
+def _given(source: str) -> float | None:
+    match ast.parse(source).body:
+        case [*_, ast.Expr(ast.Constant(int() | float() as value))]:
+            return float(value)
+    return None
+
+
+def _key(data: bytes, course: Lesson, limits: Limits) -> str:
+    """Changes when anything does that a mark depends on: first for the file, then for the lesson and the grading."""
+    parts = [lesson.dump(course.full), json.dumps(asdict(limits)).encode()]
     code = [*sorted(Path(__file__).parent.glob("*.py")), *sorted((ROOT / "helpers").glob("*.py"))]
-    return hashlib.sha256(b"\0".join(parts + [path.read_bytes() for path in code])).hexdigest()[:24]
+    parts += [path.read_bytes() for path in code]
+    return "-".join(hashlib.sha256(part).hexdigest()[:24] for part in (data, b"\0".join(parts)))
 
 
-def _kept(results: Path, submission: Submission, course: Lesson, limits: Limits) -> dict[str, Any] | None:
-    try:
-        result = json.loads((results / f"{submission.student}.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return result if result.get("key") == _key(submission, course, limits) else None
+def _holds(result: dict[str, Any] | None, key: str, marks: dict) -> bool:
+    """Is what was found before still right, and its marks in the gradebook (which may have been deleted)?"""
+    return bool(result and result["key"] == key and ("failed" in result or marks))
 
 
-def find_lesson(wanted: str, folder: Path = lesson.LESSONS) -> Path:
-    """The lesson of a number or name.
+def earlier(results: Path, pattern: str = "") -> dict[str, dict[str, Any]]:
+    """The results of all that were graded before, by identifier."""
+    found = {}
+    for path in sorted(results.glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a damaged one is graded again
+            result = json.loads(path.read_text())
+            if "name" not in result:  # of an older version of this program
+                result["name"], result["number"] = who(result["file"], pattern)
+            found[path.stem] = result
+    return found
 
-    Raises:
-        ValueError: there is none.
-    """
-    known = lesson.sources(folder)
-    for path in known:
-        if wanted in (path.stem, path.stem[:2], path.stem[:2].lstrip("0")):
-            return path
-    raise ValueError(f"There is no lesson {wanted!r}. LESSON is one of: {' '.join(path.stem[:2] for path in known)}")
+
+def _write(results: Path, one: Submission, result: dict[str, Any]) -> None:
+    result |= {"name": one.name, "number": one.number or result.get("number", "")}
+    part = results / f"{one.student}.json.part"
+    part.write_text(json.dumps(result))
+    part.replace(results / f"{one.student}.json")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -156,6 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lesson", default="09", help="number or name (09)")
     parser.add_argument("--pattern", default="", help="regular expression with (?P<student>...) for file names")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the gradebook and the results are kept")
+    parser.add_argument("--anew", action="store_true", help="forget this lesson's marks, by hand too, and begin anew")
     parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", "1")), help="submissions at a time (1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="hand the submissions to the workers of this Dask scheduler")
     parser.add_argument("--seconds", type=int, default=Limits.cell, help="the most for a cell, and for a check")
@@ -166,14 +194,19 @@ def main(arguments: list[str] | None = None) -> int:
         course = Lesson(find_lesson(options.lesson, options.lessons))
         others = [Lesson(path) for path in lesson.sources(options.lessons) if path != course.source]
         ids = {one.name: tasks.grade_ids(one.full) for one in [course, *others]}
-        submissions, left = collect(options.submissions, options.pattern, ids)
+        folder = options.folder / course.name
+        known = {} if options.anew else earlier(folder / "results", options.pattern)
+        known = {student: (result["name"], result["number"]) for student, result in known.items()}
+        path = options.submissions.expanduser()  # the shell leaves some alone
+        submissions, left = collect(path, options.pattern, ids, known)
+        if options.anew:
+            print(f"Beginning anew; what there was is in {forget(options.folder, course.name)}")
         limits = Limits(cell=options.seconds, total=max(10 * options.seconds, 60), memory=options.memory)
         shield = "See the protection on each worker." if options.dask else protection()
         print(shield)
-        client, jobs = cluster.workers(options.dask) if options.dask else (None, options.jobs)
-        hidden = (options.submissions.resolve(),)
+        client, jobs = cluster.workers(options.dask) if options.dask else (None, max(1, options.jobs))
+        hidden = (path.resolve(),)
         rows = grade(course, submissions, options.folder, limits, jobs, hidden, client)
-        folder = options.folder / course.name
         report.write(folder, course, rows, left, shield)
     except (ValueError, Failed) as error:
         print(f"Not graded: {error}")
@@ -183,9 +216,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     failed = [row for row in rows if not row.marks]
     for row in failed:
-        print(f"could not be graded: {row.name} ({row.remarks[0]})")
+        print(f"could not be graded: {row.name} ({'; '.join(row.notes)})")
     for file, why in left:
         print(f"not taken: {file}: {why}")
+    if absent := len(rows) - len(submissions):
+        print(f"{absent} more students aren't in this hand-in: what they have of earlier ones is kept")
     still = sum(len(row.open) for row in rows)
     print(f"{len(rows) - len(failed)} of {len(rows)} graded; {still} answers to grade by hand (make formgrader)")
     print(f"Open {folder / 'summary.html'}; the marks are in marks.csv beside it")

@@ -7,8 +7,10 @@ import re
 import stat
 import unicodedata
 import zipfile
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 
 from grading import tasks
@@ -20,6 +22,10 @@ PATTERNS = {
     "folder": r"(?P<name>[^/]+)/[^/]+$",
     "file": r"(?P<name>[^/]+?)[ _-]*(?:\d\d_\w+|lesson[ _-]*\d+|tp\d*|lab\d*)?(?: ?\(\d+\))?\.ipynb$",
 }
+# A file that says both whose it is and which lesson: several such names in one folder, and it is no student's folder.
+NAMED = re.compile(
+    r"(?:^|/)(?P<name>(?!\d\d_)[^/]*?[^\W\d_][^/]*?)[ _-]+(?:\d\d_\w+|lesson[ _-]*\d+|tp\d*|lab\d*)(?: ?\(\d+\))?\.\w+$"
+)
 LARGEST_ZIP, MOST_FILES = 2 * 2**30, 20_000
 
 
@@ -33,44 +39,65 @@ class Submission:
     file: str  # where it was found
     data: bytes = field(repr=False)
     when: datetime | None = None
+    key: str = ""  # files of one key are one student's
+    why: str = ""  # no file of this student's could be taken: the reason
     remarks: list[str] = field(default_factory=list)
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()[:16]
 
 
 def collect(
-    path: Path, pattern: str = "", lessons: dict[str, set[str]] | None = None
+    path: Path,
+    pattern: str = "",
+    lessons: dict[str, set[str]] | None = None,
+    known: dict[str, tuple[str, str]] | None = None,
 ) -> tuple[list[Submission], list[tuple[str, str]]]:
     """The last version of each student's notebook, and (file, reason) for each file that wasn't taken.
+
+    A student of whom nothing could be taken is among the submissions, too, with the reason (``why``).
 
     Args:
         path: a zip file or a folder.
         pattern: a regular expression with a group ``student`` or ``name``, for other naming schemes.
         lessons: name -> grade_ids; the first is the lesson to grade. ``None``: take every notebook.
+        known: identifier -> (name, number) of the students that were graded before.
 
     Raises:
         ValueError: the path isn't there or is no zip; or the pattern is none.
     """
+    patterns = _patterns(pattern)
+    files, left = (_unzip(path) if path.is_file() else _walk(path)) if path.exists() else (None, None)
+    if files is None:
+        raise ValueError(f"There is no {path}. SUBMISSIONS is the zip or the folder from your platform.")
+    shared, found = _shared([*files, *(name for name, _ in left)]), {}
+    for name, (data, when) in sorted(files.items()):
+        if (submission := _matched(name, data, when, patterns, shared)) is None:
+            left.append((name, "no student's name could be read from it: give PATTERN"))
+            continue
+        found.setdefault(submission.key, []).append(submission)
+    chosen = {key: _last(versions, lessons, left) for key, versions in found.items()}
+    for name, why in left:
+        inside = any(part.casefold() in found for part in Path(name).parts[:-1])  # a picture in a folder of Ana's
+        one = None if inside else _matched(name, b"", None, [*patterns[:-1], NAMED], shared)
+        if one and one.key not in chosen:
+            one.why = f"{why} ({Path(name).name})"
+            chosen[one.key] = one
+    _identify(list(chosen.values()), known or {})
+    return sorted(chosen.values(), key=lambda one: one.student), left
+
+
+def who(file: str, pattern: str = "") -> tuple[str, str]:
+    """The name and the number in a file name, "" where there is none."""
+    one = _matched(file, b"", None, _patterns(pattern), set())
+    return (one.name, one.number) if one else ("", "")
+
+
+def _patterns(pattern: str) -> list[re.Pattern]:
     try:
         patterns = [re.compile(p) for p in ([pattern] if pattern else []) + list(PATTERNS.values())]
     except re.error as error:
         raise ValueError(f"PATTERN is no regular expression: {error}") from None
     if pattern and not {"student", "name"} & set(patterns[0].groupindex):
         raise ValueError("PATTERN needs a group (?P<student>...), as in '(?P<student>[a-z]+)-.*'")
-    files, left = (_unzip(path) if path.is_file() else _walk(path)) if path.exists() else (None, None)
-    if files is None:
-        raise ValueError(f"There is no {path}. SUBMISSIONS is the zip or the folder from your platform.")
-    found: dict[str, list[Submission]] = {}
-    for name, (data, when) in sorted(files.items()):
-        if (submission := _matched(name, data, when, patterns)) is None:
-            left.append((name, "no student's name could be read from it: give PATTERN"))
-            continue
-        found.setdefault(submission.number or submission.student, []).append(submission)
-    chosen = [_last(versions, lessons, left) for versions in found.values()]
-    _distinct([one for one in chosen if one])
-    return sorted((one for one in chosen if one), key=lambda one: one.student), left
+    return patterns
 
 
 def _walk(folder: Path) -> tuple[dict, list]:
@@ -114,7 +141,9 @@ def _unzip(path: Path) -> tuple[dict, list]:
                 else:
                     try:
                         with archive.open(info) as file:
-                            files[name] = (file.read(tasks.LARGEST + 1), datetime(*info.date_time))
+                            year, month, day, *clock = info.date_time  # some programs write month 0
+                            when = datetime(year, month or 1, day or 1, *clock)
+                            files[name] = (file.read(tasks.LARGEST + 1), when)
                     except Exception as error:
                         left.append((name, f"it can't be unpacked ({type(error).__name__})"))
     except zipfile.BadZipFile:
@@ -134,15 +163,29 @@ def _noise(name: str) -> bool:
     )
 
 
-def _matched(name: str, data: bytes, when: datetime, patterns: list[re.Pattern]) -> Submission | None:
+def _shared(names: list[str]) -> set[str]:
+    """The folders with files of several students: ``groupA/Ana Lima 09_lab.ipynb``, ``groupA/Bo Ek 09_lab.ipynb``."""
+    found: dict[str, set[str]] = {}
+    for name in names:
+        if match := NAMED.search(unicodedata.normalize("NFC", name)):
+            found.setdefault(str(Path(name).parent), set()).add(match["name"].casefold())
+    return {folder for folder, students in found.items() if len(students) > 1}
+
+
+def _matched(
+    name: str, data: bytes, when: datetime | None, patterns: list[re.Pattern], shared: set[str]
+) -> Submission | None:
     for pattern in patterns:
+        if pattern.pattern == PATTERNS["folder"] and str(Path(name).parent) in shared:
+            continue
         if match := pattern.search(unicodedata.normalize("NFC", name)):
             groups = match.groupdict()
             shown = (groups.get("name") or groups.get("student") or "").split("/")[-1].strip(" _-")
             number = groups.get("number") or ""
             student = identifier(groups.get("student") or shown, number)
             if student:
-                return Submission(student, shown, number, name, data, when)
+                key = number or (groups.get("student") or shown).casefold()
+                return Submission(student, shown, number, name, data, when, key)
     return None
 
 
@@ -154,15 +197,21 @@ def identifier(name: str, number: str = "") -> str:
     return made or (f"student_{known}" if name.strip(" ._-") else "")
 
 
-def _last(versions: list[Submission], lessons: dict[str, set[str]] | None, left: list) -> Submission | None:
+def _last(versions: list[Submission], lessons: dict[str, set[str]] | None, left: list) -> Submission:
     """Of a student's files the right lesson's, and of these the last version."""
-    fits = [one for one in versions if _lesson_of(one, lessons) != "another"]
+    wanted = next(iter(lessons or {}), "")
+    fits, sure = [], []
     for one in versions:
-        if one not in fits:
-            left.append((one.file, f"it is the notebook of another lesson ({one.name})"))
+        lesson = _lesson_of(one, lessons)
+        if lesson in ("", wanted):
+            fits.append(one)
+            sure += [one] if lesson else []
+        else:
+            one.why = f"it is the notebook of another lesson, {lesson}"
+            left.append((one.file, one.why))
     if not fits:
-        return None
-    sure = [one for one in fits if _lesson_of(one, lessons) == "this"] or fits
+        return versions[-1]
+    sure = sure or fits
     best = max(sure, key=lambda one: (one.when, _copy_number(one.file), one.file))
     for one in fits:
         if one is not best:
@@ -180,23 +229,40 @@ def _copy_number(file: str) -> int:
 
 
 def _lesson_of(submission: Submission, lessons: dict[str, set[str]] | None) -> str:
-    """ "this", "another", or "" when it can't be told."""
+    """The lesson whose notebook it is; "" when it can't be told."""
     if not lessons:
-        return "this"
+        return ""
     try:
         ids = tasks.grade_ids(tasks.read(submission.data))
     except tasks.Unreadable:
         return ""
     shares = {name: len(ids & known) / max(1, len(known)) for name, known in lessons.items()}
-    best, first = max(shares, key=shares.get), next(iter(lessons))
-    return "" if not shares[best] else "this" if shares[first] >= shares[best] else "another"
+    best = max(shares, key=shares.get)  # of equals the first, which is the lesson to grade
+    return best if shares[best] else ""
 
 
-def _distinct(submissions: list[Submission]) -> None:
-    """Two students of one name keep apart by the platform's number."""
-    seen: dict[str, list[Submission]] = {}
+def _identify(submissions: list[Submission], known: dict[str, tuple[str, str]]) -> None:
+    """Who was graded before keeps the identifier, since marks hang on it; others get one that nobody has."""
+    numbers = {number: student for student, (_, number) in known.items() if number}
+    names = Counter(one.name.casefold() for one in submissions)
+    new, taken = [], set(known)
+    used: set[str] = set()
     for one in submissions:
-        seen.setdefault(one.student, []).append(one)
-    for same in seen.values():
-        for i, one in enumerate(same if len(same) > 1 else []):
-            one.student = f"{one.student}_{one.number or i + 1}"
+        same = [
+            student
+            for student, (name, number) in known.items()
+            if name.casefold() == one.name.casefold() and not (number and one.number)
+        ]
+        before = numbers.get(one.number) or (same[0] if len(same) == names[one.name.casefold()] == 1 else "")
+        if before and before not in used:
+            one.student = before
+            used.add(before)
+        else:
+            new.append(one)
+    wanted = Counter(one.student for one in new)
+    for one in new:
+        alone = [one.student] if wanted[one.student] == 1 else []
+        numbered = [f"{one.student}_{one.number}"] if one.number else []
+        tries = chain(alone, numbered, (f"{one.student}_{i}" for i in count(1)))
+        one.student = next(student for student in tries if student not in taken)
+        taken.add(one.student)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import shutil
 import sys
 import warnings
+from collections.abc import Container
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +57,8 @@ class Marks:
         except RuntimeError:
             raise ValueError(
                 f"{course.name} has gained or lost a question since marks were first given, and nbgrader can't follow. "
-                "Changed points, checks and texts are fine. To begin anew (hand-given marks are lost): "
-                f"delete {self._folder / 'gradebook.db'}."
+                "Changed points, checks and texts are fine. To begin this lesson anew, which loses its marks given by "
+                f"hand: .venv/bin/python -m grading SUBMISSIONS --lesson {course.name} --anew"
             ) from None
         self._book = Gradebook(self._url)
 
@@ -69,7 +73,7 @@ class Marks:
         lesson = self._course.name
         for cell in work.notebook.cells:
             if cell.metadata.get("nbgrader", {}).get("grade_id") in self._course.by_hand:
-                cell.source = harmless(cell.source)
+                cell.source = harmless(cell.source, cell.get("attachments", ()))
         self._book.update_or_create_student(submission.student, last_name=submission.name[:120])
         self._book.update_or_create_submission(lesson, submission.student, timestamp=submission.when)
         path = self._folder / "autograded" / submission.student / lesson / f"{lesson}.ipynb"
@@ -105,10 +109,36 @@ class Marks:
         return found
 
 
-def harmless(text: str) -> str:
-    """Markdown in which no tag, entity or script address begins: formgrader runs them in the grader's browser."""
+def forget(folder: Path, lesson: str) -> Path:
+    """Remove a lesson from the gradebook, and its results and graded files; returns where a copy of all that lies."""
+    copy = folder / "before" / f"{lesson} {datetime.now():%Y-%m-%d %H.%M.%S}"
+    copy.mkdir(parents=True)
+    if (folder / "gradebook.db").exists():
+        shutil.copy2(folder / "gradebook.db", copy)
+        url = f"sqlite:///{(folder / 'gradebook.db').resolve()}"
+        with Gradebook(url) as book, contextlib.suppress(MissingEntry):
+            book.remove_assignment(lesson)
+    if (folder / lesson).exists():
+        (folder / lesson).rename(copy / lesson)
+    for graded in folder.glob(f"autograded/*/{lesson}"):
+        (copy / "autograded").mkdir(exist_ok=True)
+        graded.rename(copy / "autograded" / graded.parent.name)
+    return copy
+
+
+def harmless(text: str, pictures: Container[str] = ()) -> str:
+    """Markdown in which no tag, entity or script address begins: formgrader runs them in the grader's browser.
+
+    Nor does the address of a picture that isn't among ``pictures``: formgrader can't show the notebook then.
+    """
+
+    def attached(match: re.Match[str]) -> str:
+        known = match[0] == f"attachment:{match[1]}" and match[1] in pictures
+        return match[0] if known else match[0].replace("attachment", "attachment ")
+
     text = re.sub(r"([<&])(?=[A-Za-z/!?#])", r"\1 ", text)  # a space does no harm to math or code
-    return re.sub(r"(?i)(script)[\s\\]*:", r"\1 :", text)
+    text = re.sub(r"(?i)(script)[\s\\]*:", r"\1 :", text)
+    return re.sub(r"attachment[\s\\]*:(?:(\w+)(?=[\s)]|$))?", attached, text)
 
 
 def _text(notebook: NotebookNode, name: str) -> str:

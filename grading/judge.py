@@ -15,7 +15,6 @@ import signal
 import socket
 import symtable
 import time
-from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,28 +44,28 @@ def judge(task: dict[str, Any], names: dict[str, Any], door: socket.socket, limi
     cells = [{**cell, "source": readable(cell["source"])} for cell in task["cells"]]
     student = Student(door, limits, [cells[i] for i in chosen(cells, set(names))])
     sources = {cell["answer"]: cell["source"] for cell in cells if cell["answer"]}
-    checks = {}
+    checks, dead = {}, set()
     for check in task["checks"]:
-        result = None
-        if check["full"] is not None:  # first: nothing that is printed can come from a hidden test
-            result = _run(check, check["visible"], names, student, sources, "visible")
-            if result.pop("dead"):  # it would only be waited for again
-                checks[check["name"]] = {**result, "score": 0.0, "seen": 0.0, "hidden_failed": False}
-                continue
-        full = _run(check, check["full"] or check["visible"], names, student, sources, "full")
-        full.pop("dead")
-        if result:  # and not what the hidden tests made it print, or say
-            full.update({key: result[key] for key in ("output", "printed", "error")})
-        full["seen"] = result["score"] if result else full["score"]
-        full["hidden_failed"] = bool(result) and full["score"] < check["points"] and result["score"] >= check["points"]
-        checks[check["name"]] = full
+        result = _run(check, check["visible"], names, student, sources)
+        if result.pop("dead"):
+            dead.add(check["name"])
+        checks[check["name"]] = {**result, "seen": result["score"], "hidden_failed": False}
+    # Only now, and of it only the score: a file or process may pass hidden inputs on to what runs later
+    report = dict(student.report)
+    for check in task["checks"]:
+        result = checks[check["name"]]
+        if check["full"] is None:
+            continue
+        if check["name"] in dead:  # it would only be waited for again
+            result["score"] = result["seen"] = 0.0
+            continue
+        result["score"] = _run(check, check["full"], names, student, sources)["score"]
+        result["hidden_failed"] = result["score"] < check["points"] <= result["seen"]
     student.stop()
-    return {"checks": checks, "cells": student.report, "remarks": student.remarks}
+    return {"checks": checks, "cells": report, "remarks": student.remarks}
 
 
-def _run(
-    check: dict, source: str, names: dict, student: Student, sources: dict[str, str], which: str
-) -> dict[str, Any]:
+def _run(check: dict, source: str, names: dict, student: Student, sources: dict[str, str]) -> dict[str, Any]:
     """One check cell, with calls over the line in place of the student's functions."""
     output, error, score, remote = io.StringIO(), "", 0.0, None
     names = dict(names)
@@ -82,16 +81,16 @@ def _run(
     except Exception as problem:
         error = f"The check stopped: {type(problem).__name__}: {wire.text(problem)}"
         if isinstance(problem, (Stuck, NameError)):
-            error = wire.text(problem)
+            error = ("The check was stopped: " if remote and remote.dead else "") + wire.text(problem)
     printed = ""
     if remote:
-        printed = remote.close(which == "visible" or check["full"] is None)
+        printed = remote.close()
         student.charge(remote.clock)
     if remote and remote.dead:
         student.stop()
     return {
         "score": score,
-        "output": output.getvalue()[:20_000],
+        "output": output.getvalue()[:20_000].replace(" raised Stuck: ", " was stopped: "),
         "error": error,
         "printed": printed,
         "dead": bool(remote and remote.dead),
@@ -156,9 +155,13 @@ class Student:
                 with theirs:
                     wire.send(self._line, {"fork": 1})
                     socket.send_fds(self._line, [b"f"], [theirs.fileno()])
-                return Remote(ours, Clock(min(self._limits.cell, self._left()), self._keeper))
+                remote = Remote(ours, Clock(min(self._limits.cell, self._left()), self._keeper))
+                if remote.answers():
+                    return remote
+                self.charge(remote.clock)
             except OSError:
-                self.stop()
+                pass
+            self.stop()  # what an earlier check did, killing its parent, say, costs this one nothing
         raise Stuck("The student's process ended before the check.")
 
     def stop(self) -> None:
@@ -225,6 +228,12 @@ class Remote:
         self._state: torch.Tensor | None = None
         self.dead = ""
 
+    def answers(self) -> bool:
+        """Is anybody there?"""
+        with contextlib.suppress(Stuck):
+            self._ask({"output": 1})
+        return not self.dead
+
     def value(self, name: str, sources: dict[str, str]) -> Any:
         """What the student calls ``name``."""
         answer, body = self._ask({"value": name})
@@ -245,10 +254,10 @@ class Remote:
             raise as_exception(answer["error"])
         return self._decode(answer, body, known)
 
-    def close(self, take_output: bool) -> str:
+    def close(self) -> str:
         """Hang up, and return what was printed."""
         said = ""
-        if take_output and not self.dead:
+        if not self.dead:
             with contextlib.suppress(Stuck):
                 said = wire.text(self._ask({"output": 1})[0].get("output", ""), 10_500)
         self._line.close()
@@ -274,7 +283,7 @@ class Remote:
                     return answer, body
                 self._call_back(answer, body)
         except TimeoutError:
-            self.dead = f"took over {self.clock.seconds:.0f} seconds"
+            self.dead = f"it took over {self.clock.seconds:.0f} seconds"
         except (OSError, wire.Broken) as error:
             self.dead = f"Python ended there, or took too much memory ({error})"
         raise Stuck(self.dead)
@@ -319,7 +328,7 @@ class Function:
     """A student's function, as a check sees it."""
 
     def __init__(self, call: Any, name: str, names: tuple[str, ...]) -> None:
-        self._call, self.__name__, self.__code__ = call, name, SimpleNamespace(co_names=names)
+        self._call, self.__name__, self.__code__ = call, name, SimpleNamespace(co_names=names, co_consts=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._call(*args, **kwargs)
@@ -428,10 +437,14 @@ def binds(tree: ast.AST) -> set[str]:
 
 
 def names_in(source: str, function: str) -> tuple[str, ...]:
-    """The global names and attributes that a function's own code uses, as its ``co_names`` has them."""
+    """The global names and attributes that a function uses, its comprehensions and inner functions, too."""
+
+    def names(code: Any) -> tuple[str, ...]:
+        return code.co_names + sum((names(part) for part in code.co_consts if hasattr(part, "co_names")), ())
+
     with contextlib.suppress(Exception):
         code = compile(source, "<answer>", "exec")
-        return next((part.co_names for part in code.co_consts if getattr(part, "co_name", "") == function), ())
+        return next((names(part) for part in code.co_consts if getattr(part, "co_name", "") == function), ())
     return ()
 
 
@@ -440,6 +453,3 @@ def _parse(source: str) -> ast.Module | None:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-
-
-__all__ = ["Limits", "asdict", "judge"]

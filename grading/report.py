@@ -31,6 +31,11 @@ class Row:
     marks: dict[str, dict[str, Any]] = field(default_factory=dict)  # empty: not graded
     result: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    kept: str = ""  # not of this hand-in: for the instructor only
+
+    @property
+    def notes(self) -> list[str]:
+        return [*filter(None, [self.kept]), *self.remarks]
 
     @property
     def open(self) -> list[str]:
@@ -56,7 +61,7 @@ def write(folder: Path, course: Lesson, rows: list[Row], left: list[tuple[str, s
                 *marks,
                 *total,
                 " ".join(row.open),
-                _cell("; ".join(row.remarks)),
+                _cell("; ".join(row.notes)),
             ]
         )
     _csv(folder / "marks.csv", [head, *lines])
@@ -80,9 +85,6 @@ def write(folder: Path, course: Lesson, rows: list[Row], left: list[tuple[str, s
     pages.mkdir(parents=True, exist_ok=True)
     for row in rows:
         (pages / f"{row.student}.html").write_text(feedback(course, row), encoding="utf-8")
-    for page in pages.glob("*.html"):
-        if page.stem not in {row.student for row in rows}:
-            page.unlink()
     with zipfile.ZipFile(folder / "feedback.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for row in rows:
             if row.number:  # folders as Moodle names them: it finds the student by the number
@@ -162,9 +164,11 @@ def summary(course: Lesson, rows: list[Row], left: list[tuple[str, str]], protec
                 f"<tr><td>{_safe(name)}<td class=number>{shown}<td class=number>{skipped}<td class=number>{todo}"
             )
         parts.append("</table>")
-    failed = [(row.name, "; ".join(row.remarks)) for row in rows if not row.marks]
+    failed = [(row.name, "; ".join(row.notes)) for row in rows if not row.marks]
     noted = [(row.name, "; ".join(row.remarks)) for row in graded if row.remarks]
-    for title, lines in (("Could not be graded", failed), ("Files that were not taken", left), ("Remarks", noted)):
+    kept = [(row.name, row.kept) for row in graded if row.kept]
+    titles = ("Could not be graded", failed), ("Files that were not taken", left), ("Remarks", noted)
+    for title, lines in (*titles, ("Marks of an earlier hand-in", kept)):
         if lines:
             body = "".join(f"<tr><td>{_safe(name)}<td>{_safe(why)}" for name, why in lines)
             parts.append(f"<h2>{title}</h2><table>{body}</table>")

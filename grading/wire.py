@@ -18,7 +18,6 @@ import struct
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -322,6 +321,3 @@ def unpack(data: bytes, function: Callable[[int], Any]) -> Any:
 def text(value: Any, most: int = 300) -> str:
     """A student's text, safe to print."""
     return str(value)[:most].encode("utf-8", "replace").decode()
-
-
-__all__ = ["Broken", "Decoder", "Encoder", "Opaque", "PurePath", "members", "pack", "receive", "send", "text", "unpack"]

@@ -65,6 +65,7 @@ class Check:
             weight: the share of the points, relative to the other comparisons.
             show: text for the arguments when they are long (an image, say).
         """
+        expected = _kept(expected)  # the answer may change its arguments
         call = f"{self._name}({show})" if show is not None else _call_text(self._name, args, kwargs)
         text = call if callable(self._answer) else self._name
         ask = (lambda: self._answer(*args, **kwargs)) if callable(self._answer) else (lambda: self._answer)
@@ -196,6 +197,15 @@ def _array_difference(result: Any, expected: Any, rtol: float, atol: float) -> s
     place = f" at {tuple(int(i) for i in worst)}" if got.shape else ""
     share = f"{wrong.mean():.0%}" if wrong.mean() >= 0.01 else "less than 1%"
     return f"{share} of the values differ, most{place}: got {got[worst]:.4g}, expected {want[worst]:.4g}"
+
+
+def _kept(value: Any) -> Any:
+    """A copy of the arrays and tensors in a value."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    if type(value) in (list, tuple):
+        return type(value)(map(_kept, value))
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _as_array(value: Any) -> np.ndarray:

@@ -528,7 +528,8 @@ held_mean = (many[0] + many[1] + many[2] + many[3])[outside] / 4
 wanted = (torch.cat([many[0][inside], many[1][inside], many[2][inside], many[3][inside]]), kinds[inside].repeat(4))
 check.equal(many, kinds, inside, outside, expected=(*wanted, held_mean), show="four views of seven images", atol=1e-5)
 single = (torch.tensor([[1.0], [2]]), torch.tensor([0, 1]), torch.tensor([[3.0]]))
-check.equal([torch.tensor([[1.0], [2], [3]])], *arguments[1:], expected=single, show="one view only")
+fresh = [torch.tensor([[1.0], [2], [3]])], torch.tensor([0, 1, 0]), torch.tensor([0, 1]), torch.tensor([2])
+check.equal(*fresh, expected=single, show="one view only")
 ### END HIDDEN TESTS
 check.score()
 

@@ -217,6 +217,13 @@ def test_an_odd_array_is_wrong_and_no_crash(odd, expected):
     assert check.score() == 0
 
 
+def test_an_answer_that_changes_what_it_is_compared_with_gains_nothing():
+    given = torch.tensor([1.0, 2.0])
+    check = Check(lambda values: values.zero_(), points=1)
+    check.equal(given, expected=given)
+    assert check.score() == 0
+
+
 def test_an_answer_whose_text_raises_is_still_graded():
     class Mute:
         def __repr__(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from copy import deepcopy
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
+from nbformat import v4
 
 from grading import judge, tasks
 from grading.bench import Bench
+from grading.gradebook import harmless
 from grading.sandbox import Limits, isolated
 from grading.tasks import Lesson
 from tools import answers, lesson
@@ -314,6 +318,14 @@ def test_no_cheat_gets_a_mark(small: Lesson, monkeypatch, tmp_path: Path):
     try_cheats(small, [title for title in CHEATS if title not in SLOW], tmp_path, ROOMY)
 
 
+@pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
+def test_who_kills_its_parent_costs_the_next_exercise_nothing(small: Lesson):
+    made = notebook(small, {**right_answers(small), "add_1": CHEATS["all processes are killed"]})
+    with Bench(small.setup, ROOMY) as bench:
+        checks = bench.judge(tasks.prepare(small, made).task)["checks"]
+    assert [check["score"] for check in checks.values()] == [0.0, 2.0, 2.0], checks
+
+
 @pytest.mark.sweep
 @pytest.mark.parametrize("title", sorted(SLOW))
 def test_no_slow_cheat_gets_a_mark(small: Lesson, title: str, tmp_path: Path):
@@ -359,6 +371,190 @@ def add_1(n):
     assert "1000" not in json.dumps(result)
 
 
+KEEPS = """
+def add_1(n):
+    with open("/tmp/seen", "a") as file: file.write(f" {n}")
+    return n + 1
+"""
+TELLS = """
+import os
+if os.path.exists("/tmp/seen"): print("the cell:", open("/tmp/seen").read())
+def add_2(n):
+    print("the check:", open("/tmp/seen").read())
+    return n + 2
+"""
+
+
+@pytest.mark.skipif(not isolated(), reason="/tmp is everybody's here")
+def test_feedback_shows_no_hidden_input_that_an_earlier_exercise_kept(small: Lesson):
+    given = {"add_1": KEEPS, "add_2": TELLS}
+    with Bench(small.setup, ROOMY) as bench:
+        result = bench.judge(tasks.prepare(small, notebook(small, given)).task)
+    assert "the check:  0" in result["checks"]["add_2"]["printed"]
+    assert [check["score"] for check in result["checks"].values()] == [2.0, 2.0, 0.0]
+    assert "1000" not in json.dumps(result)
+
+
+def test_who_computes_too_long_is_told_so(small: Lesson):
+    made = notebook(small, {"add_1": "def add_1(n):\n    while True: pass"})
+    with Bench(small.setup, Limits(cell=1, total=40, memory=1500)) as bench:
+        check = bench.judge(tasks.prepare(small, made).task)["checks"]["add_1"]
+    assert "add_1(0) was stopped: it took over 1 seconds." in check["output"] and check["score"] == 0.0
+
+
+# Answers that aren't where they belong
+
+
+def place(made: nbformat.NotebookNode, name: str) -> int:
+    return next(i for i, c in enumerate(made.cells) if c.metadata.get("nbgrader", {}).get("grade_id") == name)
+
+
+@pytest.mark.parametrize("where", ["above its cell", "after the check", "at the end", "all in one cell"])
+def test_a_function_counts_wherever_it_is_defined(small: Lesson, where: str):
+    made, given = notebook(small, {}), right_answers(small)
+    made.cells.append(v4.new_code_cell("def step(n, by):\n    return n + by"))
+    given["add_2"] = "def add_2(n):\n    return step(n, 2)"
+    for name, code in given.items():
+        at = {"above its cell": place(made, name), "after the check": place(made, f"{name}_check") + 1}
+        made.cells.insert(at.get(where, len(made.cells)), v4.new_code_cell(code))
+    made.cells.insert(2, v4.new_code_cell("def add_1(n):\n    return 'an earlier try'"))
+    if where == "all in one cell":
+        made.cells[-3:] = [v4.new_code_cell("\n\n".join(given.values()))]
+    work = tasks.prepare(small, made)
+    assert work.untouched <= {"why"} and "add_1: answered in another cell" in work.remarks
+    with Bench(small.setup, ROOMY) as bench:
+        checks = bench.judge(work.task)["checks"]
+    assert [check["score"] for check in checks.values()] == [2.0, 2.0, 2.0], checks
+
+
+def test_what_stands_elsewhere_does_not_replace_an_answer(small: Lesson):
+    made = notebook(small, {**right_answers(small), "why": "Because."})
+    made.cells.insert(place(made, "add_3"), v4.new_code_cell("def add_1(n):\n    return 'a later try'"))
+    made.cells.insert(place(made, "why"), v4.new_markdown_cell("A note."))
+    work = tasks.prepare(small, made)
+    assert not work.remarks
+    assert work.notebook.cells[place(work.notebook, "add_1")].source == right_answers(small)["add_1"]
+    assert work.notebook.cells[place(work.notebook, "why")].source == "Because."
+
+
+def test_a_text_above_its_cell_is_read(small: Lesson):
+    made = notebook(small, right_answers(small))
+    for cell in (v4.new_markdown_cell("# Report"), v4.new_code_cell("2 + 2"), v4.new_markdown_cell("Because.")):
+        made.cells.insert(place(made, "why"), cell)
+    made.cells.insert(place(made, "add_1"), v4.new_markdown_cell("A note on code."))
+    work = tasks.prepare(small, made)
+    assert not work.untouched and work.remarks == ["why: answered in another cell"]
+    assert work.notebook.cells[place(work.notebook, "why")].source == "# Report\n\nBecause."
+
+
+def test_a_question_is_no_answer_unless_it_was_written_into(small: Lesson):
+    made = notebook(small, right_answers(small))
+    question = made.cells[place(made, "why") - 1]
+    question.source, question.id = "Why? (as an older release had it)", "0123456789ab"
+    assert tasks.prepare(small, made).untouched == {"why"}
+    made = notebook(small, right_answers(small))
+    made.cells[place(made, "why") - 1].source += "\n\nBecause."
+    made.cells.insert(place(made, "why"), v4.new_markdown_cell(""))
+    work = tasks.prepare(small, made)
+    assert work.notebook.cells[place(work.notebook, "why")].source == "Why?\n\nBecause."
+
+
+def test_a_helper_at_the_end_is_found_below_a_text(small: Lesson):
+    made = notebook(small, {**right_answers(small), "add_1": "def add_1(n):\n    return step(n, 1)"})
+    made.cells.append(v4.new_code_cell("def step(n, by):\n    return n + by"))
+    assert any("def step" in cell["source"] for cell in tasks.prepare(small, made).task["cells"])
+
+
+def test_what_a_submission_says_of_itself_places_no_answer(small: Lesson):
+    made = notebook(small, right_answers(small))
+    made.cells[0].metadata["_answer"] = ["add_1"]
+    tasks.prepare(small, made)
+
+
+# Pictures in a text
+
+
+def shown(course: Lesson, *cells: nbformat.NotebookNode) -> tuple[nbformat.NotebookNode, str]:
+    """The answer to the text question, given in these cells, and how formgrader's nbconvert shows it."""
+    made = notebook(course, {"why": cells[0].source})
+    at = place(made, "why")
+    made.cells[at].update({key: cells[0][key] for key in ("attachments",) if key in cells[0]})
+    made.cells[at + 1 : at + 1] = cells[1:]
+    work = tasks.prepare(course, made)
+    answer = work.notebook.cells[place(work.notebook, "why")]
+    answer.source = harmless(answer.source, answer.attachments)
+    nbformat.validate(work.notebook)
+    page, _ = HTMLExporter().from_notebook_node(v4.new_notebook(cells=[answer]))
+    return answer, page
+
+
+def picture(text: str, name: str, data: bytes, kind: str = "image/png") -> nbformat.NotebookNode:
+    return v4.new_markdown_cell(text, attachments={name: {kind: base64.b64encode(data).decode()}})
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("pic.png", "pic.png"),
+        ("a%20b%281%29.png", "a b(1).png"),
+        ("a%20b.png", "a%20b.png"),
+        ("\u00fc.png", "\u00fc.png"),
+        ('pic.png "A title"', "pic.png"),
+        ("<a b.png>", "a b.png"),
+    ],
+)
+def test_a_picture_in_a_text_is_shown(small: Lesson, address: str, name: str):
+    whole = f"attachment:{address}" if address[0] != "<" else f"<attachment:{address[1:]}"
+    _, page = shown(small, picture(f"See ![x]({whole}).", name, b"one"))
+    assert 'src="data:image/png;base64,b25l"' in page
+
+
+def test_pictures_of_two_cells_keep_apart(small: Lesson):
+    cells = [picture("![x](attachment:image.png)", "image.png", data) for data in (b"one", b"two", b"one")]
+    answer, page = shown(small, *cells)
+    assert "b25l" in page and "dHdv" in page and len(answer.attachments) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![x](attachment:nope)",
+        "![x](attachment:)",
+        "![x](attachment\\:nope)",
+        "![x](<attachment:nope>)",
+        "![x][r]\n\n[r]: attachment:nope",
+        "![x](attachment:NAMEmore)",
+        "![x](attachment:NAME(more))",
+        '![x](attachment:NAME"more)',
+        "![x](attachment:attachment:nope)",
+    ],
+)
+def test_a_reference_without_its_picture_stays_text(small: Lesson, text: str):
+    given = picture("![x](attachment:pic.png)", "pic.png", b"one")
+    name = next(iter(shown(small, given)[0].attachments))
+    given.source += "\n\n" + text.replace("NAME", name)
+    _, page = shown(small, given)
+    assert page.count('src="data:') == 1
+
+
+@pytest.mark.parametrize(
+    "attachments",
+    [
+        {"pic.png": {"text/html": "x"}},
+        {"pic.png": {'image/png" onerror="x': "x"}},
+        {"pic.png": {"image/svg+xml": "x"}},
+        {"pic.png": "x"},
+        ["pic.png"],
+        "pic.png",
+    ],
+)
+def test_only_pictures_are_taken_over(small: Lesson, attachments):
+    cell = v4.new_markdown_cell("![x](attachment:pic.png)")
+    cell["attachments"] = attachments
+    answer, page = shown(small, cell)
+    assert not answer.attachments and "<img" not in page and "onerror" not in page
+
+
 def test_functions_layers_gradients_and_seeds_cross_the_line(lesson_file):
     extra = """
 # %% nbgrader={"grade": false, "grade_id": "twice", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -383,3 +579,22 @@ check.score()
         for code, score in ((freezes, 3.0), ("def twice(f, x):\n    return f(f(x))", 2.0)):
             result = bench.judge(tasks.prepare(course, notebook(course, {"twice": code})).task)["checks"]["twice"]
             assert result["score"] == score, result
+
+
+def test_a_check_that_we_changed_is_not_the_students_doing(lesson_file):
+    made = notebook(Lesson(lesson_file(exercises=2)), {})
+    path = lesson_file(exercises=2)
+    text = path.read_text().replace("check.score()", "2.0", 1).replace('"points": 2', '"points": 3')
+    path.write_text(text)
+    course = Lesson(path)
+    assert not tasks.prepare(course, made).remarks
+    for cell in made.cells:
+        if cell.metadata.get("nbgrader", {}).get("grade_id") == "add_1_check":
+            cell.source += "\n1"
+        if cell.metadata.get("nbgrader", {}).get("grade_id") == "add_2_check":
+            cell.metadata["nbgrader"]["points"] = 100
+    remarks = tasks.prepare(course, made).remarks
+    assert remarks == [
+        "the check had been changed (ours counts): add_1",
+        "the points had been changed (ours counts): add_2",
+    ]

@@ -22,7 +22,7 @@ from grading import collect, tasks
 from grading.gradebook import Marks, harmless
 from grading.sandbox import isolated
 from grading.tasks import Lesson
-from tools import lesson
+from tools import lesson, release
 
 GOOD = 80
 HALF = "def add_{0}(n):\n    return {0}"  # right for 0, wrong for the hidden 1000
@@ -195,7 +195,8 @@ def test_batch_survives(course: Lesson, tmp_path: Path, capsys):
     bad = broken(course)
     assert len(bad) >= 24
     lines = _grade(course, _zip(tmp_path / "class.zip", course, GOOD, bad), tmp_path / "all")
-    assert len(lines) == GOOD + len(bad)
+    assert len(lines) == GOOD + len(bad) + 3, "and a row for each whose file isn't taken"
+    assert "not a notebook (report.pdf)" in lines["3"]["remarks"] and not lines["3"]["total"]
     wrong = {f"good {i}": lines[str(1000 + i)] for i in range(GOOD) if _marks(lines[str(1000 + i)]) != expected(i % 16)}
     wrong |= {
         n: lines[str(5000 + i)]
@@ -219,7 +220,8 @@ def test_own_cells_right_below_an_answer_belong_to_it(course: Lesson):
     book.cells.insert(_cells(book, "add_1") + 1, v4.new_code_cell("add_1(3)"))
     book.cells.insert(_cells(book, "add_2_check") + 1, v4.new_code_cell("def add_2(n):\n    return n + 2"))
     work = tasks.prepare(course, book)
-    assert work.untouched == set(course.questions) - {"why"}, "what defines nothing, or comes after the check, is none"
+    assert work.untouched == set(course.questions) - {"why", "add_2"}, "what defines nothing is no answer"
+    assert work.remarks == ["add_2: answered in another cell", "why: 2 cells, taken together"]
     assert work.notebook.cells[_cells(work.notebook, "why")].source == "Because."
 
 
@@ -267,14 +269,23 @@ def test_marks_given_by_hand_are_merged(course: Lesson, tmp_path: Path):
     )
     assert datetime.fromisoformat(line["Last modified (grade)"].removesuffix(" UTC"))
     with zipfile.ZipFile(tmp_path / "g" / "01_try" / "feedback.zip") as pages:
-        assert pages.namelist() == ["ann_5000_assignsubmission_file_/feedback.html"]
+        assert "ann_5000_assignsubmission_file_/feedback.html" in pages.namelist()
+
+
+def test_only_a_number_on_its_own_at_the_end_of_a_check_gives_it_to_everybody():
+    found = {source: grading._given(source) for source in ("1\n2.0", "2", "x = 2.0", "2.0\ncheck.score()", "")}
+    assert list(found.values()) == [2.0, 2.0, None, None, None]
 
 
 def test_a_check_can_give_everybody_the_points(lesson_file, tmp_path: Path):
     score = "check.equal(1000, expected=1000 + 1)\n### END HIDDEN TESTS\ncheck.score()"
     changed = Lesson(lesson_file(edit=(score, score.replace("check.score()", "2.0"))))
-    path = _zip(tmp_path / "one.zip", changed, 0, {"Ann": (lesson.dump(notebook(changed, {"add_2": "1"})), None)})
-    assert _marks(_grade(changed, path, tmp_path / "g")["5000"]) == [2.0, 0.0, 0.0, 0.0]
+    made = {
+        n: lesson.dump(notebook(changed, {"add_1": n, "add_2": "1"})) for n in ("", "def f(", "import sys; sys.exit()")
+    }
+    bad = {f"Ann {i}": (data, None) for i, data in enumerate(made.values())}
+    lines = _grade(changed, _zip(tmp_path / "one.zip", changed, 0, bad), tmp_path / "g")
+    assert [_marks(lines[str(5000 + i)]) for i in range(3)] == [[2.0, 0.0, 0.0, 0.0]] * 3
 
 
 @pytest.mark.parametrize(
@@ -306,7 +317,7 @@ def test_a_dask_cluster_gives_the_same_marks(course: Lesson, tmp_path: Path):
     here = _grade(course, path, tmp_path / "here")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         there = _grade(course, path, tmp_path / "there", "--dask", cluster.scheduler_address)
-    assert list(map(_marks, here.values())) == list(map(_marks, there.values())) and len(here) == 12
+    assert list(map(_marks, here.values())) == list(map(_marks, there.values())) and len(here) == 12 + 3
 
 
 def test_without_a_dask_scheduler_it_is_told(course: Lesson, tmp_path: Path, capsys):
@@ -314,6 +325,88 @@ def test_without_a_dask_scheduler_it_is_told(course: Lesson, tmp_path: Path, cap
     options = [str(path), "--lesson", "1", "--folder", str(tmp_path / "g"), "--lessons", str(course.source.parent)]
     assert grading.main([*options, "--dask", "nonsense"]) == 1
     assert "Dask" in capsys.readouterr().out
+
+
+def _hand_mark(course: Lesson, folder: Path, student: str, score: float) -> None:
+    with Marks(folder, course) as marks:  # as the formgrader does it
+        grade = marks._book.find_grade("why", course.name, course.name, student)
+        grade.manual_score, grade.needs_manual_grade = score, False
+        marks._book.db.commit()
+
+
+def _class(path: Path, course: Lesson, *names: str, why: str = "Because.") -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            data = lesson.dump(notebook(course, {"add_1": answers(15)["add_1"], "why": why}))
+            archive.writestr(f"{name}_assignsubmission_file_/01_try.ipynb", data)
+    return path
+
+
+def test_marks_by_hand_survive_a_second_student_of_the_same_name(course: Lesson, tmp_path: Path):
+    path = _class(tmp_path / "a.zip", course, "Quin Old_1019")
+    assert _grade(course, path, tmp_path / "g")["1019"]["student"] == "quin_old"
+    _hand_mark(course, tmp_path / "g", "quin_old", 1.5)
+    old = tmp_path / "g" / "01_try" / "results" / "quin_old.json"
+    result = json.loads(old.read_text())
+    old.write_text(json.dumps({k: v for k, v in result.items() if k not in ("name", "number")}))  # of an older version
+    lines = _grade(course, _class(path, course, "Quin Old_1050", "Quin Old_1019"), tmp_path / "g")
+    assert {n: line["student"] for n, line in lines.items()} == {"1019": "quin_old", "1050": "quin_old_1050"}
+    assert lines["1019"]["total"] == "3.5" and lines["1050"]["to grade by hand"] == "why"
+
+
+def test_a_zip_with_one_resubmission_keeps_the_class(course: Lesson, tmp_path: Path, capsys):
+    folder = tmp_path / "g" / "01_try"
+    _grade(course, _class(tmp_path / "a.zip", course, "Ana_1", "Bo_2", "Cy_3"), tmp_path / "g")
+    _hand_mark(course, tmp_path / "g", "bo", 2.0)
+    result = json.loads((folder / "results" / "bo.json").read_text())
+    (folder / "results" / "bo.json").write_text(json.dumps({**result, "key": "of-before"}))
+    with zipfile.ZipFile(_class(tmp_path / "b.zip", course, "Ana_1", why="New."), "a") as archive:
+        archive.writestr("Cy_3_assignsubmission_file_/report.pdf", b"%PDF")
+    lines = _grade(course, tmp_path / "b.zip", tmp_path / "g")
+    assert {n: line["total"] for n, line in lines.items()} == {"1": "2", "2": "4", "3": "2"}
+    assert "not in this hand-in; graded before the lesson or" in lines["2"]["remarks"]
+    assert "report.pdf" in lines["3"]["remarks"]
+    assert (
+        "1 more students" in capsys.readouterr().out and "Marks of an earlier" in (folder / "summary.html").read_text()
+    )
+    assert {page.stem for page in (folder / "feedback").glob("*.html")} == {"ana", "bo", "cy"}
+    assert "hand-in" not in (folder / "feedback" / "bo.html").read_text()
+    assert len(zipfile.ZipFile(folder / "feedback.zip").namelist()) == 3
+    assert len((folder / "moodle.csv").read_text().splitlines()) == 4
+
+
+def test_a_gradebook_that_was_deleted_is_filled_again(course: Lesson, tmp_path: Path, capsys):
+    path = _class(tmp_path / "a.zip", course, "Ana_1", "Bo_2")
+    _grade(course, path, tmp_path / "g")
+    (tmp_path / "g" / "gradebook.db").unlink()
+    lines = _grade(course, _class(path, course, "Ana_1"), tmp_path / "g")
+    assert lines["1"]["total"] == "2" and "grade the file again" in lines["2"]["remarks"]
+    assert "grade the file again" in capsys.readouterr().out
+
+
+def test_a_lesson_that_lost_a_question_begins_anew_without_the_others(lesson_file, tmp_path: Path, capsys):
+    folder = tmp_path / "g"
+    course, other = Lesson(lesson_file()), Lesson(lesson_file("02_other"))
+    path = _class(tmp_path / "a.zip", course, "Ana_1", "Bo_2", "Cy_3")
+    options = ["--folder", str(folder), "--lessons", str(course.source.parent)]
+    for number in "12":
+        assert grading.main([str(path), "--lesson", number, *options]) == 0
+    _hand_mark(other, folder, "ana", 1.5)
+    lesson_file(exercises=3)
+    capsys.readouterr()
+    assert grading.main([str(path), "--lesson", "1", *options]) == 1
+    assert "--lesson 01_try --anew" in capsys.readouterr().out
+    assert grading.main([str(tmp_path / "none.zip"), "--lesson", "1", "--anew", *options]) == 1
+    assert (folder / "01_try").exists(), "nothing is forgotten when there is nothing to grade"
+    assert grading.main([str(path), "--lesson", "1", "--anew", *options]) == 0
+    with Marks(folder, Lesson(course.source)) as marks:
+        assert {one: marks.read(one)["add_1"]["score"] for one in ("ana", "bo", "cy")} == dict.fromkeys(
+            ("ana", "bo", "cy"), 2.0
+        )
+        assert len(marks.read("ana")) == 4
+    with Marks(folder, other) as marks:
+        assert marks.read("ana")["why"]["score"] == 1.5
+    assert list((folder / "before").glob("*/gradebook.db")) and list((folder / "before").glob("*/01_try/marks.csv"))
 
 
 # Names
@@ -362,13 +455,59 @@ def test_same_names_and_a_pattern(tmp_path: Path):
         collect.collect(tmp_path, "tp")
 
 
+def _hand_in(folder: Path, *files: str) -> Path:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("{}")
+    return folder
+
+
+def test_different_people_are_not_merged(tmp_path: Path):
+    found, left = collect.collect(_hand_in(tmp_path / "a", "Jose Lima/09_lab.ipynb", "José Lima/09_lab.ipynb"))
+    assert (
+        {one.name for one in found} == {"Jose Lima", "José Lima"}
+        and len({one.student for one in found}) == 2
+        and not left
+    )
+    known = {"jose_lima": ("José Lima", "")}
+    found, _ = collect.collect(tmp_path / "a", known=known)
+    assert {one.name: one.student for one in found} == {"José Lima": "jose_lima", "Jose Lima": "jose_lima_1"}
+    group = [f"groupA/{name} 09_lab{end}" for name in ("Ana Lima", "Bo Ek") for end in (".ipynb", " (1).ipynb")]
+    one = ["Cy Ott/08_how_transferable.ipynb", "Cy Ott/09_lab.ipynb", "Cy Ott/last 09_lab.ipynb"]
+    found, left = collect.collect(_hand_in(tmp_path / "b", *group, *one))
+    assert [one.name for one in found] == ["Ana Lima", "Bo Ek", "Cy Ott"] and len(left) == 4
+
+
+def test_who_hands_in_something_else_is_in_the_list(tmp_path: Path):
+    course, other = (Lesson(lesson.LESSONS / f"{name}.py") for name in ("09_lab", "08_how_transferable"))
+    ids = {one.name: tasks.grade_ids(one.full) for one in (course, other)}
+    files = ["Ana/report.pdf", "Bo/x.ipynb", "Bo/data/1.png", "Cy Ott 09_lab.docx", "list.csv", "Uli Wrong/x.ipynb"]
+    folder = _hand_in(tmp_path / "in", *files)
+    (folder / "Uli Wrong" / "x.ipynb").write_bytes(lesson.dump(other.released))
+    found, left = collect.collect(folder, lessons=ids)
+    assert {one.name: one.why for one in found} == {
+        "Ana": "not a notebook (report.pdf)",
+        "Bo": "",
+        "Cy Ott": "not a notebook (Cy Ott 09_lab.docx)",
+        "Uli Wrong": "it is the notebook of another lesson, 08_how_transferable",
+    }
+    assert ("Uli Wrong/x.ipynb", "it is the notebook of another lesson, 08_how_transferable") in left
+
+
+def test_a_tilde_and_a_number_are_understood(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert grading.main(["~/none.zip", "--lesson", "09"]) == 1 and f"no {tmp_path}/none.zip" in capsys.readouterr().out
+    assert release.main(["9", "--out", str(tmp_path / "r")]) == 0
+    assert release.main(["99", "--out", str(tmp_path / "r")]) == 1 and "no lesson '99'" in capsys.readouterr().out
+
+
 def test_links_are_not_followed(tmp_path: Path):
     (tmp_path / "secret.ipynb").write_text("{}")
     folder = tmp_path / "in"
     (folder / "Ann").mkdir(parents=True)
     (folder / "Ann" / "x.ipynb").symlink_to(tmp_path / "secret.ipynb")
     found, left = collect.collect(folder)
-    assert not found and "link" in left[0][1]
+    assert "link" in left[0][1] and found[0].why and not found[0].data
 
 
 @pytest.mark.parametrize("path", ["no such folder", "text.txt", "bad.zip"])

@@ -28,6 +28,19 @@ An exercise that you haven't done says *not attempted yet*. Hand in your `.ipynb
 """
 
 
+def find_lesson(wanted: str, folder: Path = lesson.LESSONS) -> Path:
+    """The lesson of a number or name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    known = lesson.sources(folder)
+    for path in known:
+        if wanted in (path.stem, path.stem[:2], path.stem[:2].lstrip("0")):
+            return path
+    raise ValueError(f"There is no lesson {wanted!r}. LESSON is one of: {' '.join(path.stem[:2] for path in known)}")
+
+
 def scheme(source: Path) -> str:
     """The points of each question of a lesson and how it is marked, as markdown."""
     rows, total = [], 0.0
@@ -109,12 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--student-repo", type=Path, metavar="FOLDER")
     parser.add_argument("--out", type=Path, default=RELEASE)
     options = parser.parse_args(arguments)
-    known = lesson.sources()
-    sources = [s for s in known if not options.only or s.stem in options.only or s.stem[:2] in options.only]
-    if not sources or len(sources) < len(options.only):
-        print(f"No such lesson. There are {' '.join(s.stem[:2] for s in known)}.")
-        return 1
     try:
+        sources = [find_lesson(wanted) for wanted in options.only] or lesson.sources()
         written = write(sources, options.out)
         if options.student_repo:
             written = student_repository(options.student_repo, sources)

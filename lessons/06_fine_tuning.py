@@ -337,7 +337,7 @@ assert tuning.mean_spread(lost("head first, body 1/10"))[0] < 5, "a tenth of the
 # %% [markdown]
 # At one rate the body is spoilt, behind a good head as well: even a fresh head finds less in its codes. A tenth of the
 # rate saves it, and *then* head first helps, too: the codes turn less. (Without 15-Scene, the fresh head's loss behind a
-# good head is within its spread; there the cosine is the clearer evidence.)
+# good head is hardly larger than its spread; there the cosine is the clearer evidence.)
 #
 # Now look at the *accuracies* of the first table: after this one epoch they all are below that of the fitted head on the
 # untouched body. On so few images fine-tuning doesn't pay (section 1), least of all at a rate that never falls: the codes

@@ -720,7 +720,8 @@ check.score()
 # `ImageSet` and returns class numbers, an int64 tensor (N,). `tiny_classifier` above has this form. It must work for any
 # number of classes, and `predict` must not read `image_set.labels`. The check trains it on 24 toy images. Keep that
 # below ten seconds on one CPU core. When your work is marked, this check runs on one, without a GPU (write
-# `machine.device()`, never `.cuda()`), and is stopped after 30 seconds of computing, or at 3 GB of memory.
+# `machine.device()`, never `.cuda()`), and is stopped after 30 seconds of computing, or at 3 GB of memory. What was computed
+# from our images isn't there then: write the numbers that you chose (C, size, stage) into this cell.
 #
 # *Useful:* `codes.extract(network, image_set, size=...)`, `linear.fit(values, labels)` chooses C by cross-validation when
 # you don't give it; `backbones.load(..., classes=len(labelled.classes))`, `backbones.freeze`,

@@ -952,7 +952,8 @@ assert torch.allclose(torch.tensor(best), torch.ones(2)), "both nines hold one p
 # ## 10. The pattern of a ConvNet
 #
 # Most classic networks follow **[(CONV-ReLU)·N - POOL?]·M - (FC-ReLU)·K - softmax**, with N up to about 5, M large and
-# K from 0 to 2 (softmax makes probabilities of the last layer's scores). *Predict the size of the last map for 32 pixels, N = 2, M = 3.*
+# K from 0 to 2 (softmax makes probabilities of the last layer's scores). *Predict the size of the last map for 32
+# pixels, N = 2, M = 3.*
 
 
 # %% tags=["item-12"]

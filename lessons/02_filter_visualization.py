@@ -785,8 +785,8 @@ explorers.filters(two, seen, LAYERS, also=(17, 32, 44, 47, 54, 134, 199, 300, 38
 # say nothing of the weaker answers. And the image set decides: where little else is ripply, water must win. A grey set
 # hides colours.
 # What decides: take many patches with and without water that were labelled independently, and compare the
-# distributions of the answers (for example how often a patch with water gets the higher answer of two: the AUC). Or change the picture: replace water by another texture with
-# ripples, or turn it, and see whether the answer falls.
+# distributions of the answers (for example how often a patch with water gets the higher answer of two: the AUC). Or
+# change the picture: replace water by another texture with ripples, or turn it, and see whether the answer falls.
 #
 #
 # Marking: 1 point for a limit (only the top of the distribution, or the choice of the image set). 1 point for a

@@ -433,8 +433,9 @@ dict(zip(scales, by_scale.mean(1).tolist(), strict=True)), by_scale.mean().item(
 
 # %% [markdown]
 # Up to 384 the scale hardly matters for this cat; beyond, it gets worse. At 640 a view shows an eye, a bit of fur or
-# hardly any cat, and a single view may be badly wrong. The average over all is worse than the best scale, but safe: $-\log$ is convex, so the loss of the averaged probability is never
-# above the average of the losses, that of a view drawn at random.
+# hardly any cat, and a single view may be badly wrong. The average over all is worse than the best scale, but safe:
+# $-\log$ is convex, so the loss of the averaged probability is never above the average of the losses, that of a view
+# drawn at random.
 
 # %% tags=["item-28"]
 loss_of_mean, mean_of_losses = -by_scale.mean().log(), -by_scale.log().mean()
@@ -445,7 +446,8 @@ f"loss of the average {loss_of_mean:.3f}; of a single view, on average {mean_of_
 # ### Exercise 3 · where the crops lie (2 points)
 # Write `five_crops(height, width, crop)`: the top left corners `(top, left)` of the five crops of a ten-crop test, in
 # the order top left, top right, bottom left, bottom right, centre. All are whole numbers; the centre's are rounded
-# down (torchvision rounds a half to an even number: its centre may lie one pixel further). Example: `five_crops(256, 300, 224)` is `[(0, 0), (0, 76), (32, 0), (32, 76), (16, 38)]`.
+# down (torchvision rounds a half to an even number: its centre may lie one pixel further). Example: `five_crops(256,
+# 300, 224)` is `[(0, 0), (0, 76), (32, 0), (32, 76), (16, 38)]`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "five_crops", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -964,8 +966,8 @@ for how in ("augmented", "plain"):
 
 # %% [markdown]
 # Averaging over views pays when the network was *trained* to understand such views: on average a little, about as much
-# as the gain varies from seed to seed, for ten times the work. The plain network has never seen a turned digit, and the views mislead it.
-# A wrong view at test time harms as it does in training.
+# as the gain varies from seed to seed, for ten times the work. The plain network has never seen a turned digit, and the
+# views mislead it. A wrong view at test time harms as it does in training.
 #
 # ## What to remember
 #

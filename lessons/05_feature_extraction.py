@@ -320,8 +320,8 @@ neighbours(code_of[shown.name], "Near in codes" + ": the same kind of thing" * (
 
 # %% [markdown]
 # (With 15-Scene, the bedroom has the same living room twice as a neighbour: some pictures are in the set more than once.
-# `load` said so.) Four queries prove nothing: on the solar cells, these four even speak for the pixels. So we let the nearest training image vote, for every image of the test
-# part:
+# `load` said so.) Four queries prove nothing: on the solar cells, these four even speak for the pixels. So we let the
+# nearest training image vote, for every image of the test part:
 
 
 # %% tags=["item-19", "item-20"]

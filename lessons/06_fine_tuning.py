@@ -777,9 +777,9 @@ for name, found in little.items():
 # | **a lot of data** | fine-tune a few layers, or all | fine-tune more layers, or all |
 #
 # *Is it so here? Write your guess for each case before you go on.* In the quick budget "little" is 4 scenes or 10 solar
-# cells a class, "a lot" is 25 or 150: less and more, rather, since 25 is still little for most. One method is still missing: a linear classifier on
-# the codes of an earlier stage. We take block6 (the best of three on these test images at 64 pixels, so its gain may
-# look a little too large). As codes cost little, we draw the images five times.
+# cells a class, "a lot" is 25 or 150: less and more, rather, since 25 is still little for most. One method is still
+# missing: a linear classifier on the codes of an earlier stage. We take block6 (the best of three on these test images
+# at 64 pixels, so its gain may look a little too large). As codes cost little, we draw the images five times.
 
 
 # %% tags=["item-33", "item-36"]

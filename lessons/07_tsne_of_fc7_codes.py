@@ -321,8 +321,9 @@ check.score()
 # %% [markdown]
 # ## 4. How t-SNE works
 #
-# t-SNE (t-distributed stochastic neighbour embedding) does not turn the cloud. It asks of every image: *who are your neighbours?*, and looks for places in the plane
-# where everyone has the same neighbours again. Three steps (van der Maaten and Hinton 2008).
+# t-SNE (t-distributed stochastic neighbour embedding) does not turn the cloud. It asks of every image: *who are your
+# neighbours?*, and looks for places in the plane where everyone has the same neighbours again. Three steps (van der
+# Maaten and Hinton 2008).
 #
 # **Step 1, neighbours among the codes.** Point $i$ lays a Gaussian around itself. A near point gets a large part of the
 # probability, a far one nearly nothing:

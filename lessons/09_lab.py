@@ -642,8 +642,9 @@ assert (moving[0] - moving[1]).abs().sum() > 0.2, "training mode: the companions
 # ### Exercise 6 · fold (2 points)
 # Write `fold(conv, norm)`: an `nn.Conv2d` and the `nn.BatchNorm2d` behind it become a weight, of the shape of
 # `conv.weight`, and a bias (K,), such that the convolution with them gives what `norm(conv(x))` gives in evaluation
-# mode. Compute them from the layers' tensors, without `torch.nn.utils.fusion`. `conv.bias` may be `None`. Example: a 1×1 convolution with weight 3 and bias 2, followed by a norm with weight
-# 4, bias 5, running mean 1, running variance 4 and eps 0: weight 6, bias 7.
+# mode. Compute them from the layers' tensors, without `torch.nn.utils.fusion`. `conv.bias` may be `None`. Example: a
+# 1×1 convolution with weight 3 and bias 2, followed by a norm with weight 4, bias 5, running mean 1, running variance 4
+# and eps 0: weight 6, bias 7.
 
 
 # %% nbgrader={"grade": false, "grade_id": "fold", "locked": false, "schema_version": 3, "solution": true, "task": false} tags=["item-35"]

@@ -239,7 +239,7 @@ def test_first_figure_is_the_thumbnail():
 
 
 def test_table_has_minutes_and_badges(lesson_file):
-    figures = {"seconds": 90, "peak_mb": 1, "libraries_mb": 1, "cells": [1]}
+    figures = {"seconds": 90, "peak_mb": 1, "cells": [1]}
     measured = readme.take({"quick": {"machine": "a machine", "lessons": {"01_try": figures}}}, {})
     text = readme.table([lesson_file()], measured, "https://github.com/someone/course")
     assert "| [1 · A try](notebooks/01_try.ipynb) | 1.5 | [![Open in Colab]" in text
@@ -249,7 +249,7 @@ def test_table_has_minutes_and_badges(lesson_file):
 
 def test_measured_figures_of_one_budget_leave_the_other():
     before = {"full": {"machine": "gpu", "lessons": {}}}
-    figures = {"seconds": 1, "peak_mb": 1, "libraries_mb": 1, "cells": []}
+    figures = {"seconds": 1, "peak_mb": 1, "cells": []}
     after = readme.take({"quick": {"machine": "cpu", "lessons": {"01_try": figures}}}, before)
     assert after["full"]["machine"] == "gpu" and "cells" not in after["quick"]["lessons"]["01_try"]
 

@@ -56,7 +56,7 @@ def answer(
     else:
         pixels = network.preprocess(picture)
     with backbones.evaluating(network):  # one pass for both: the last maps, and the network's own scores
-        both = network.look(pixels.to(network._mean.device), [network.stages[-3], network._head_name])
+        both = network.look(pixels.to(network._mean.device), [network.stages[-3], "logits"])
     maps, scores = (values[0].float().cpu() for values in both.values())
     weight, bias = _layer(network.head)
     fits = maps.ndim == 3 and len(maps) == weight.shape[1]

@@ -515,7 +515,8 @@ untrained = []
 for seed in range(3):
     torch.manual_seed(seed)
     untrained.append(of_codes(backbones.load("efficientnet_lite0", pretrained=False)))
-untrained, trained = torch.tensor(untrained), torch.tensor(of_codes(lite0))
+untrained = torch.tensor(untrained)
+trained = torch.stack([found["codes"].mean() for found in relative.values()])
 
 # %% tags=["item-20"]
 assert (untrained[:, :3] > 2 * trained[:3]).all(), "shifts, mirrors and light: ignored because of what was learned"

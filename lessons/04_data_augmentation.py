@@ -407,12 +407,14 @@ assert different == {224: 2, 256: 10}, "at 224 nothing is left to choose but the
 different
 
 # %% [markdown]
-# Our crops are those of the library, in the same order:
+# torchvision cuts them out of the image, and then out of its mirror image. *So the sixth is the top left of the mirror
+# image. Which of the first five is it, mirrored?*
 
 # %% tags=["item-28"]
 whole = v2f.pil_to_tensor(datasets.photograph("cat"))[None]  # uint8 (1, 3, 300, 451)
 ten = augmentation.ten_crops(whole, 224)
-assert torch.equal(ten, torch.stack(v2.TenCrop(224)(whole))), "as torchvision's TenCrop"
+assert torch.equal(ten[1], whole[..., :224, -224:]), "the second is the top right"
+assert torch.equal(ten[5], ten[1].flip(-1)), "the sixth is the top right, mirrored"
 
 # %% tags=["item-28"]
 with torch.inference_mode():
@@ -685,10 +687,8 @@ slips = [(swapped, "KL(m||p) is not KL(p||m)."), (3 * right, "a third of the sum
 slips += [(right / 2, "sum over the classes.")]
 check.equal(p, q, r, expected=right, slips=slips, show="the example", rtol=1e-3)
 check.equal(q, q, q, expected=torch.tensor(0.0), show="three times the same", atol=1e-5)
-given, hint = (
-    p.clone().requires_grad_(),
-    "Compute with tensors all along: `.item()`, `float`, `.detach()` cut the gradient.",
-)
+given = p.clone().requires_grad_()
+hint = "Compute with tensors all along: `.item()`, `float`, `.detach()` cut the gradient."
 check.that("a gradient flows back", lambda f: getattr(f(given, q, r), "requires_grad", False), hint=hint)
 ### BEGIN HIDDEN TESTS
 torch.manual_seed(8)

@@ -96,9 +96,12 @@ def test_lighting_of_gray_images_and_of_the_wrong_channels():
 
 
 @pytest.mark.parametrize(("height", "width", "crop"), [(256, 256, 224), (31, 48, 24), (50, 37, 10), (8, 8, 8)])
-def test_ten_crops_are_torchvisions(height, width, crop):
+def test_ten_crops_are_the_corners_and_the_centre_of_both_images(height, width, crop):
     images = torch.randint(0, 256, (2, 3, height, width), generator=draws(), dtype=torch.uint8)
-    assert torch.equal(ten_crops(images, crop), torch.stack(v2.TenCrop(crop)(images)))
+    bottom, right = height - crop, width - crop
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
+    views = [part[..., y : y + crop, x : x + crop] for part in (images, images.flip(-1)) for y, x in corners]
+    assert torch.equal(ten_crops(images, crop), torch.stack(views))
 
 
 def test_multi_scale_crops_are_ten_at_each_scale_of_the_short_side():

@@ -4,6 +4,9 @@ Three seeds, which are three splits, for each set, network and method. How the s
 a fifth of the *training* part of split 100, which is none of the three; the test parts were looked at once.
 ``--validation`` measures there, with the settings below or others (``--settings size=256 epochs=8``). Each run is one
 JSON object in benchmarks/results/accuracy.jsonl; runs that are done are taken from the cache.
+
+The network ``all_three`` is several: the SVM gets their codes one after the other, and "fine-tuned" is the mean of its
+probabilities and those of one fine-tuned network (``TOGETHER``).
 """
 
 from __future__ import annotations
@@ -12,14 +15,16 @@ import argparse
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
-from helpers import datasets, transfer  # noqa: E402
+from helpers import backbones, codes, datasets, linear, machine, training, transfer  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.jsonl"
 PUBLISHED = {
@@ -37,11 +42,20 @@ CHOSEN = {  # (set, network, method) -> settings
     | {"size": 224, "epochs": 8, "all_from": "block2", "label_smoothing": 0.0},
 }
 
+ALL = "all_three"
+TOGETHER = {  # set -> the networks and sizes of the codes, and the network that is fine-tuned
+    "15-scene": (
+        (("efficientnet_lite0", 288), ("efficientnet_lite1", 304), ("efficientnet_lite2", 320)),
+        "efficientnet_lite2",
+    ),
+}
+SHARPER = 4.0  # times the SVM's scores: its probabilities are then as sure as the fine-tuned network's
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for column, name in enumerate(("data", "networks", "methods")):
-        known = [*dict.fromkeys(key[column] for key in CHOSEN)]
+        known = [*dict.fromkeys(key[column] for key in CHOSEN)] + [ALL] * (name == "networks")
         parser.add_argument(f"--{name}", nargs="*", default=known)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument(
@@ -54,6 +68,10 @@ def main() -> None:
     changes = {name: _value(text) for name, _, text in (setting.partition("=") for setting in options.settings)}
     for name in options.data:
         for network in options.networks:
+            if network == ALL:
+                if name in TOGETHER:
+                    together(name, options)
+                continue
             for method in options.methods:
                 chosen = CHOSEN.get((name, network, method))
                 if chosen is None and not options.validation:
@@ -72,18 +90,87 @@ def main() -> None:
                     )
                     print(f"{name} {network} {method} split {seed}: {_said(results[-1])}", flush=True)
                     _keep(dataclasses.asdict(results[-1]))
-                print(f"published: {PUBLISHED[name]}")
-                for key in ("accuracy", "weighted_accuracy", *(["auc"] if results[0].auc is not None else [])):
-                    print("  ", key, *transfer.summary(results, key))
+                _report(name, results)
+
+
+def together(name: str, options: argparse.Namespace) -> None:
+    """Both methods with several networks; what the seed means is what it means for one."""
+    members, tuned = TOGETHER[name]
+    tuning = CHOSEN[name, tuned, "fine_tune"]
+    sets = {size: datasets.load(name, size=size) for size in (tuning["size"], *(size for _, size in members))}
+    image_set = sets[tuning["size"]]
+    results: dict[str, list[transfer.Result]] = {"extract": [], "fine_tune": []}
+    for seed in [100] if options.validation else options.seeds:
+        split = _choosing(image_set) if options.validation else datasets.split(image_set, seed)
+        labels = image_set.labels[split.test]
+        start = time.perf_counter()
+        found = torch.cat([_codes(network, sets[size]) for network, size in members], dim=1)
+        head = linear.fit(found[split.train], image_set.labels[split.train], classes=len(image_set.classes))
+        scores = head.scores(found[split.test])
+        measured = {"extract": (training.metrics(scores.softmax(1), labels), time.perf_counter() - start)}
+        if "fine_tune" in options.methods:
+            settings = dataclasses.replace(transfer.SETTINGS["full"], **tuning)
+            machine.seed_everything(seed)
+            network = backbones.load(tuned)
+            transfer.fine_tune(network, image_set.subset(split.train), settings, seed)
+            test = image_set.subset(split.test)
+            own = training.evaluate(network, test, size=settings.size, flip=True)
+            print(f"{name} {tuned} fine_tune split {seed}: {own.accuracy:.2%}", flush=True)
+            mean = (own.probabilities + (SHARPER * scores).softmax(1)) / 2
+            measured["fine_tune"] = training.metrics(mean, labels), time.perf_counter() - start
+        for method, (metrics, seconds) in measured.items():
+            result = transfer.Result(
+                method=method,
+                data=name,
+                backbone=ALL,
+                per_class=None,
+                seed=seed,
+                budget="full",
+                accuracy=metrics.accuracy,
+                balanced_accuracy=metrics.balanced_accuracy,
+                weighted_accuracy=metrics.weighted_accuracy,
+                auc=metrics.auc,
+                seconds=round(seconds, 2),
+                images_per_second=round(len(image_set) / seconds, 1),
+                settings={"codes": members, "fine_tuned": tuned, "sharper": SHARPER} | tuning,
+                versions=transfer.versions(),
+            )
+            print(f"{name} {ALL} {method} split {seed}: {_said(result)}", flush=True)
+            results[method].append(result)
+            if not options.validation:
+                _keep(dataclasses.asdict(result))
+    for found in results.values():
+        _report(name, found)
+
+
+def _codes(network: str, image_set: datasets.ImageSet) -> torch.Tensor:
+    """The mean code over the views, of length 1, so that each network counts the same."""
+    backbone = backbones.load(network)
+    views = [codes.extract(backbone, image_set, **view) for view in codes.VIEWS]
+    return F.normalize(torch.stack(views).mean(0))
+
+
+def _report(name: str, results: list[transfer.Result]) -> None:
+    if not results:
+        return
+    print(f"published: {PUBLISHED[name]}")
+    for key in ("accuracy", "weighted_accuracy", *(["auc"] if results[0].auc is not None else [])):
+        print("  ", key, *transfer.summary(results, key))
 
 
 def _validation(image_set: datasets.ImageSet) -> tuple[datasets.ImageSet, datasets.Split]:
-    """The training part of split 100: four fifths of it to learn from, the last fifth to choose by."""
+    """The training part of split 100, without the rest of the set: its rows to learn from, and those to choose by."""
+    split = _choosing(image_set)
+    train = torch.cat([split.test, split.train])
+    rows = torch.arange(len(train))
+    return image_set.subset(train), datasets.Split(rows[len(split.test) :], rows[: len(split.test)])
+
+
+def _choosing(image_set: datasets.ImageSet) -> datasets.Split:
+    """Of the training part of split 100, four fifths to learn from, the last fifth to choose by."""
     train = datasets.split(image_set, 100).train
     train = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
-    held = len(train) // 5
-    rows = torch.arange(len(train))
-    return image_set.subset(train), datasets.Split(rows[held:], rows[:held])
+    return datasets.Split(train[len(train) // 5 :], train[: len(train) // 5])
 
 
 def _value(text: str) -> object:

@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import ten_crop
 
+from helpers.backbones import evaluating
+
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
     return torch.rand(n, generator=generator, device=generator.device) * (high - low) + low
@@ -170,8 +172,8 @@ def multi_scale_crops(
 @torch.inference_mode()
 def averaged(model: nn.Module, views: torch.Tensor) -> torch.Tensor:
     """The mean over views (V, N, C, H, W) of the softmax of the model in eval mode: probabilities (N, K)."""
-    model.eval()
-    return torch.stack([model(view).softmax(1) for view in views]).mean(0)
+    with evaluating(model):
+        return torch.stack([model(view).softmax(1) for view in views]).mean(0)
 
 
 def jensen_shannon(*logits: torch.Tensor) -> torch.Tensor:

@@ -139,7 +139,7 @@ def run(
     if method == "extract":
         metrics, seen = _extract(network, image_set, rows, split.test, settings, progress)
     else:
-        learn = _scratch if method == "scratch" else _fine_tune
+        learn = _scratch if method == "scratch" else fine_tune
         network, seen = learn(network, train, settings, seed, progress)
         metrics = training.evaluate(network, test, size=settings.size, flip=settings.views == "all")
     seconds = time.perf_counter() - start
@@ -200,10 +200,13 @@ def _scratch(network, train, settings, seed, progress) -> tuple[torch.nn.Module,
     return network, len(train) * settings.epochs_scratch
 
 
-def _fine_tune(network, train, settings, seed, progress) -> tuple[torch.nn.Module, int]:
+def fine_tune(
+    network: backbones.Backbone, train: ImageSet, settings: Settings, seed: int = 0, progress: bool = True
+) -> tuple[backbones.Backbone, int]:
     """Head first, on codes (its random gradients would spoil the body); then the last blocks; then everything.
 
-    A good head first is also what Kumar et al. (2022, "Fine-tuning can distort pretrained features") advise.
+    A good head first is also what Kumar et al. (2022, "Fine-tuning can distort pretrained features") advise. Returns
+    the network and the number of images that it was shown.
     """
     fit_head(network, train, size=settings.size, progress=progress)
     rates = {"head_rate": settings.head_rate, "body_rate": settings.body_rate}

@@ -119,6 +119,7 @@ def test_averaged_is_the_mean_of_the_views_softmax():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Dropout())
     views = torch.randn(10, 5, 3, 2, 2)
     found = averaged(model, views)
+    assert model.training  # the mode that it was in
     expected = torch.stack([model.eval()(view).softmax(1) for view in views]).mean(0)
     assert torch.allclose(found, expected) and torch.allclose(found.sum(1), torch.ones(5))
 

@@ -4,7 +4,7 @@
   freed memory is left to the system; "channels_last, memory kept" keeps it as ``helpers.machine`` does;
 - ours: ``helpers.codes.extract`` without its cache, resizing and conversion of the network included;
 - ours, again: the second view of the same set (the network is converted already);
-- ours, bf16: asked for with ``precision="bf16"``;
+- ours, bf16, and again: asked for with ``precision="bf16"``;
 - OpenVINO's own, ONNX Runtime's own: the converted network alone on batches that are there already;
 - on a GPU (batches of 256): PyTorch's network alone, and compiled (without the time that takes), on a batch that lies
   there already.
@@ -128,6 +128,7 @@ def main() -> None:
             "ours": lambda n=network: ours(n, image_set, fresh=True),
             "ours, again": lambda n=network: ours(n, image_set, fresh=False),
             "ours, bf16": lambda n=network: ours(n, image_set, fresh=True, precision="bf16"),
+            "ours, bf16, again": lambda n=network: ours(n, image_set, fresh=False, precision="bf16"),
         }
         if ON_GPU:
             arms["PyTorch alone"] = resident(name, options.size, len(image_set), compiled=False)

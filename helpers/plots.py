@@ -92,7 +92,7 @@ def bars(
     for i, (value, spread) in enumerate(zip(values, spreads, strict=True)):
         colour = COLOURS[colours[i % len(colours)]]
         if lowest:  # the length of a bar that begins there would mislead
-            axis.hlines(i, lowest, 100 * value, colors="grey", linestyles="dotted")
+            axis.hlines(i, lowest, 100 * value, colors="gray", linestyles="dotted")
             axis.plot(100 * value, i, "o", color=colour, markersize=10)
         else:
             axis.barh(i, 100 * value, color=colour)

@@ -153,7 +153,7 @@ def valleys(paths: dict[str, tuple], *, title: str = "") -> Figure:
         xx, xy, yy = ((p.double() * q.double()).mean() for p, q in ((x, x), (x, y), (y, y)))
         heights = w**2 * xx + b**2 + yy + 2 * (w * b * x.mean() - w * xy - b * y.mean())  # the square, multiplied out
         levels = heights.min() + (heights.max() - heights.min()) * torch.linspace(0, 1, 18) ** 3
-        axis.contour(w.numpy(), b.numpy(), heights.numpy(), levels=levels.numpy(), colors="grey", linewidths=0.6)
+        axis.contour(w.numpy(), b.numpy(), heights.numpy(), levels=levels.numpy(), colors="gray", linewidths=0.6)
         steps = f"descent, {len(points) - 1} steps"
         axis.plot(*points.T.numpy(), "o-", color=plots.COLOURS["vermilion"], markersize=3, linewidth=1, label=steps)
         axis.plot(*best.tolist(), "*", color=plots.COLOURS["blue"], markersize=13, linestyle="none", label="minimum")

@@ -23,8 +23,8 @@ from helpers.datasets import ImageSet
 def mosaic(filters: torch.Tensor, columns: int = 8) -> np.ndarray:
     """Filters (K, 1 or 3, h, w) as one picture (H, W, 3) in 0-1, a weight a pixel, white lines between them.
 
-    Mid-grey is a weight of zero; each filter is stretched so that its largest weight is fully bright or dark, but one
-    that is nearly zero beside the others stays grey.
+    Mid-gray is a weight of zero; each filter is stretched so that its largest weight is fully bright or dark, but one
+    that is nearly zero beside the others stays gray.
     """
     filters = filters.detach().cpu().float().expand(-1, 3, -1, -1)
     largest = filters.abs().amax((1, 2, 3), keepdim=True)
@@ -107,7 +107,7 @@ def unit_box(fields: Sequence[arithmetic.Field], row: int, column: int) -> tuple
 
 
 def cut(image: torch.Tensor, box: tuple[int, int, int, int]) -> torch.Tensor:
-    """The pixels of a box of an image (C, H, W): grey (127) beyond its border; the whole image if it is smaller."""
+    """The pixels of a box of an image (C, H, W): gray (127) beyond its border; the whole image if it is smaller."""
     top, left, bottom, right = box
     _, height, width = image.shape
     if bottom - top >= height or right - left >= width:

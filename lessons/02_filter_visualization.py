@@ -107,7 +107,7 @@ title, largest = "A linear classifier learns one template a class", float(templa
 plots.images(templates, digits.classes, title=title, columns=5, size=1.2, limits=(-largest, largest))
 
 # %% [markdown]
-# White is a positive weight: ink here speaks *for* the class. Black speaks against it, grey is 0. The 0 is a ring, and
+# White is a positive weight: ink here speaks *for* the class. Black speaks against it, gray is 0. The 0 is a ring, and
 # its middle must be empty. Each class has only this one template, for all ways to write the digit.
 #
 # *Is a template just the mean image of its class?* No. It is more like its own class's mean than like any other's, but
@@ -194,7 +194,7 @@ assert shapes["alexnet"] == (64, 3, 11, 11) and all(shapes[n] == (64, 3, 7, 7) f
 
 
 # %% [markdown]
-# Now the filters. A weight is a square of the same size in every network, and mid-grey is zero. Each filter is stretched
+# Now the filters. A weight is a square of the same size in every network, and mid-gray is zero. Each filter is stretched
 # to full contrast, so strengths can't be compared between filters.
 
 
@@ -229,11 +229,11 @@ title = "Larger first filters: edges of every slant, and opposing colours"
 show_filters(banks, title) if banks else "None with larger filters is here. Section 3 learns some."
 
 # %% [markdown]
-# A grey filter has the same weights for all three colours: it sees light and dark. A coloured one compares colours. A
+# A gray filter has the same weights for all three colours: it sees light and dark. A coloured one compares colours. A
 # filter that is positive for one colour and negative for its opposite is called **colour-opponent**.
 #
 # ### Exercise 1 · how coloured is a filter? (2 points)
-# Split a filter into a grey part and a colour part. The grey part has, at each place, the mean of the three channels
+# Split a filter into a gray part and a colour part. The gray part has, at each place, the mean of the three channels
 # (in all three). The colour part is the rest. The **colour share** is the sum of squares of the colour part, divided by
 # the sum of squares of the filter.
 #
@@ -243,7 +243,7 @@ show_filters(banks, title) if banks else "None with larger filters is here. Sect
 
 # %% nbgrader={"grade": false, "grade_id": "colour_share", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def colour_share(filters):
-    """The part of each filter's sum of squares that isn't grey. filters: (K, 3, h, w); returns (K,).
+    """The part of each filter's sum of squares that isn't gray. filters: (K, 3, h, w); returns (K,).
 
     colour_share(torch.tensor([[[[1.0]], [[0.0]], [[0.0]]]])) is [2/3]; a filter of zeros has 0.
     """
@@ -257,14 +257,14 @@ def colour_share(filters):
 # %% nbgrader={"grade": true, "grade_id": "colour_share_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 check = Check(colour_share, points=2)
 red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
-slips = [([1.0], "is the grey part the mean of the three channels?"), ([(2 / 3) ** 0.5], "squares, without a root.")]
+slips = [([1.0], "is the gray part the mean of the three channels?"), ([(2 / 3) ** 0.5], "squares, without a root.")]
 check.equal(red, expected=[2 / 3], slips=slips, show="red")
-check.equal(torch.ones(2, 3, 4, 4), expected=[0.0, 0.0], show="two grey filters")
+check.equal(torch.ones(2, 3, 4, 4), expected=[0.0, 0.0], show="two gray filters")
 check.equal(torch.tensor([1.0, -1, 0]).view(1, 3, 1, 1), expected=[1.0], show="red against green")
 ### BEGIN HIDDEN TESTS
 check.equal(torch.zeros(1, 3, 3, 3), expected=[0.0], show="zeros")
 edge = torch.tensor([[1.0, -1.0], [1.0, -1.0]]).expand(1, 3, 2, 2)
-check.equal(edge, expected=[0.0], show="a grey edge")
+check.equal(edge, expected=[0.0], show="a gray edge")
 check.equal(torch.cat([edge, edge * torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)]), expected=[0, 2 / 3], show="two edges")
 check.equal(red.expand(1, 3, 4, 4) * 5, expected=[2 / 3], show="a larger red filter")
 ### END HIDDEN TESTS
@@ -307,13 +307,13 @@ kinds_of
 # %% tags=["item-17"]
 def direction_width(filters):
     """(K, C, h, w) -> (K,): degrees over which a grating of a filter's best frequency moves it half as much as can be."""
-    grey = filters.mean(1)
+    gray = filters.mean(1)
     angles, frequencies = torch.arange(0, 180, 2.0).deg2rad(), torch.linspace(0.02, 0.5, 25)  # periods a pixel
-    y, x = (torch.arange(n, dtype=torch.float) for n in grey.shape[1:])
+    y, x = (torch.arange(n, dtype=torch.float) for n in gray.shape[1:])
     along = angles.cos()[:, None, None] * x + angles.sin()[:, None, None] * y[:, None]  # (angles, h, w)
     gratings = torch.exp(2j * math.pi * frequencies[:, None, None, None] * along)  # both phases at once
-    answers = torch.einsum("kyx,fayx->kfa", grey.to(gratings.dtype), gratings).abs()
-    best = answers[torch.arange(len(grey)), answers.amax(2).argmax(1)]  # (K, angles), at the best frequency
+    answers = torch.einsum("kyx,fayx->kfa", gray.to(gratings.dtype), gratings).abs()
+    best = answers[torch.arange(len(gray)), answers.amax(2).argmax(1)]  # (K, angles), at the best frequency
     return (best >= best.amax(1, keepdim=True) / 2).float().mean(1) * 180
 
 
@@ -370,7 +370,7 @@ banks = {"Lite0": stems["efficientnet_lite0"], "learned here, without labels": l
 show_filters(banks, "11×11 filters: edges and stripes of all directions, and opposing colours")
 
 # %% [markdown]
-# Most are grey edges and stripes, each at its own place, direction and width. Some are coloured: orange against blue,
+# Most are gray edges and stripes, each at its own place, direction and width. Some are coloured: orange against blue,
 # green against purple. AlexNet's and ResNet's first layers look much the same, though they were learned from labels.
 # The cells that Hubel and Wiesel (1962) found in the cat's visual cortex also answer to edges and bars, each at its own
 # place and direction. Such features are **generic**: they belong to
@@ -381,7 +381,7 @@ show_filters(banks, "11×11 filters: edges and stripes of all directions, and op
 # %% tags=["item-17"]
 counts = {seed: (int((shares(w) < 0.1).sum()), int((shares(w) > 0.5).sum())) for seed, w in learned.items()}
 directions = {seed: direction_width(w[shares(w) < 0.5]).median().item() for seed, w in learned.items()}
-assert all(grey > 2 * coloured > 4 for grey, coloured in counts.values()), f"mostly grey edges: {counts}"
+assert all(gray > 2 * coloured > 4 for gray, coloured in counts.values()), f"mostly gray edges: {counts}"
 small = [widths[name] for name in stems if is_small[name]]
 assert max(directions.values()) < 45 < 90 < min(small), f"large filters know a direction: {directions}"
 counts, directions, widths
@@ -638,7 +638,7 @@ units = visualise.strongest(fast, chosen, list(LAYERS))
 units["blocks.2.1.bn2"].values.shape  # (images, channels)
 
 # %% [markdown]
-# The second check of the box: take the patches *alone*, on a plain grey picture. If the box holds all that the unit sees,
+# The second check of the box: take the patches *alone*, on a plain gray picture. If the box holds all that the unit sees,
 # the unit must give **exactly** the same value.
 
 # %% tags=["item-18"]
@@ -713,7 +713,7 @@ else:
 # **motifs** to **parts** and whole scenes, *generic early and specific late*. Lesson 8 measures how far they can be used.
 #
 # ### Borders
-# *Why did we leave out the units at the border?* Around the image, the network sees padding: zeros, that is plain grey.
+# *Why did we leave out the units at the border?* Around the image, the network sees padding: zeros, that is plain gray.
 # The end of a photograph becomes an edge that no camera saw. *Which part of the nine strongest places would lie in the
 # outermost ring of the map, which has 14 % of all units?*
 
@@ -729,17 +729,17 @@ f"{in_ring:.0%} of the strongest places, {expected:.0%} of the units"
 
 # %% [markdown]
 # ### Colour
-# 15-Scene and the solar cells are grey. *Can they tell that a unit likes a colour?* Take the fourteen photographs, once
+# 15-Scene and the solar cells are gray. *Can they tell that a unit likes a colour?* Take the fourteen photographs, once
 # as they are and once without colour. Which units of block 2 lose more than half of their strongest answers?
 
 # %% tags=["item-18"]
 colourful = datasets.load("photographs", channels=3)
-greyed = dataclasses.replace(colourful, images=colourful.images.float().mean(1, keepdim=True).byte(), digest=None)
+grayed = dataclasses.replace(colourful, images=colourful.images.float().mean(1, keepdim=True).byte(), digest=None)
 in_colour = visualise.strongest(fast, colourful, ["blocks.1.1.bn2"])["blocks.1.1.bn2"]
-in_grey = visualise.strongest(fast, greyed, ["blocks.1.1.bn2"])["blocks.1.1.bn2"]
+in_gray = visualise.strongest(fast, grayed, ["blocks.1.1.bn2"])["blocks.1.1.bn2"]
 
 # %% tags=["item-18"]
-strong, weak = (u.values.topk(4, dim=0).values.mean(0) for u in (in_colour, in_grey))  # (channels,)
+strong, weak = (u.values.topk(4, dim=0).values.mean(0) for u in (in_colour, in_gray))  # (channels,)
 lost = torch.where(strong > 1, (strong - weak) / strong, 0)
 assert (lost > 0.5).sum() >= 5, "some units answer to colours"
 int((lost > 0.5).sum()), int((strong > 1).sum())
@@ -751,7 +751,7 @@ for channel in lost.topk(4).indices.tolist():
     shown += [patch.pixels for patch in (*left, *right)]
     titles += [f"channel {channel}", "", "", "", chosen.name, "", "", ""]
 title = (
-    "The same four channels in colour photographs and in a grey set:\na grey set can't show that a unit likes a colour"
+    "The same four channels in colour photographs and in a gray set:\na gray set can't show that a unit likes a colour"
 )
 plots.images(shown, titles, title=title, columns=8, size=0.85, limits=(0, 255))
 
@@ -783,7 +783,7 @@ explorers.filters(two, seen, LAYERS, also=(17, 32, 44, 47, 54, 134, 199, 300, 38
 # For it: the patches are exactly what the unit saw, each from another image, and none was chosen by hand.
 # Against it: the towers. Their regular glass walls have fine horizontal stripes, as ripples have, so the unit may
 # look for the texture and not for water. Not shown: these are the nine largest answers of some hundred images, and they
-# say nothing of the weaker answers. And the image set decides: where little else is ripply, water must win. A grey set
+# say nothing of the weaker answers. And the image set decides: where little else is ripply, water must win. A gray set
 # hides colours.
 # What decides: take many patches with and without water that were labelled independently, and compare the
 # distributions of the answers (for example how often a patch with water gets the higher answer of two: the AUC). Or

@@ -22,12 +22,12 @@ def test_mosaic_places_and_stretches_each_filter():
     filters[0, :, 0, 0], filters[1, 0] = 5.0, -0.5
     picture = visualise.mosaic(filters, columns=2)
     assert picture.shape == (2 * 3 - 1, 2 * 3 - 1, 3)
-    assert picture[0, 0].tolist() == [1, 1, 1] and picture[1, 1].tolist() == [0.5, 0.5, 0.5]  # zero is mid-grey
+    assert picture[0, 0].tolist() == [1, 1, 1] and picture[1, 1].tolist() == [0.5, 0.5, 0.5]  # zero is mid-gray
     assert picture[0, 3].tolist() == pytest.approx([0, 0.5, 0.5])  # a weak filter is stretched, by its own colour
-    assert (picture[3:, :2] == 0.5).all() and (picture[3:, 3:] == 1).all()  # zeros stay grey; no fourth filter
+    assert (picture[3:, :2] == 0.5).all() and (picture[3:, 3:] == 1).all()  # zeros stay gray; no fourth filter
 
 
-def test_mosaic_leaves_a_nearly_dead_filter_grey():
+def test_mosaic_leaves_a_nearly_dead_filter_gray():
     filters = torch.cat([torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 1e-5)])
     assert abs(visualise.mosaic(filters, columns=1)[3:] - 0.5).max() < 0.01
 
@@ -73,7 +73,7 @@ def test_patches_are_sorted_and_one_an_image(lite0):
 
 
 def test_a_patch_alone_excites_its_unit_as_much(lite0):
-    """The box holds all that the unit sees: outside it, grey is as good as the image (padding is grey, too)."""
+    """The box holds all that the unit sees: outside it, gray is as good as the image (padding is gray, too)."""
     image_set = stripes(4, size=48)
     for patch in visualise.strongest(lite0, image_set, [DEEP])[DEEP].patches(5, top=3):
         top, left, bottom, right = patch.box
@@ -92,7 +92,7 @@ def test_unit_box_with_different_axes():
     assert visualise.unit_box(fields, 0, 3) == (-1, 10, 2, 15)
 
 
-def test_cut_is_grey_beyond_the_border():
+def test_cut_is_gray_beyond_the_border():
     image = torch.arange(100, dtype=torch.uint8).reshape(1, 10, 10)
     assert torch.equal(visualise.cut(image, (2, 3, 5, 8)), image[:, 2:5, 3:8])
     corner = visualise.cut(image, (-2, 8, 2, 12))

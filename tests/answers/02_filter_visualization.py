@@ -10,12 +10,12 @@ def colour_share(filters):
     shares = []
     for one in filters:
         total = one.square().sum()
-        grey = one.mean(0).square().sum() * 3
-        shares.append(1 - grey / total if total > 0 else torch.tensor(0.0))
+        gray = one.mean(0).square().sum() * 3
+        shares.append(1 - gray / total if total > 0 else torch.tensor(0.0))
     return torch.stack(shares)
 
 
-# %% colour_share | wrong | the grey part is counted once, not in three channels
+# %% colour_share | wrong | the gray part is counted once, not in three channels
 def colour_share(filters):
     total = filters.square().sum(dim=(1, 2, 3)).clamp_min(1e-12)
     return (1 - filters.mean(dim=1).square().sum(dim=(1, 2)) / total) * (total > 1e-12)

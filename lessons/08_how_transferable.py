@@ -101,7 +101,7 @@ for name in ("digits", "15-scene", "solar-cells"):
 # %% tags=["item-32"]
 shown = [(image_set, i) for image_set in sets.values() for i in (7, len(image_set) // 2)]
 titles = [f"{image_set.name}:\n{image_set.classes[image_set.labels[i]]}" for image_set, i in shown]
-plots.images([image_set.images[i] for image_set, i in shown], titles, title="Gray images of three domains", size=1.7)
+plots.images([image_set.images[i] for image_set, i in shown], titles, title="Gray images, several domains", size=1.7)
 
 
 # %% tags=["item-32"]

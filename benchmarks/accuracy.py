@@ -2,8 +2,9 @@
 
 Three seeds, which are three splits, for each set, network and method. How the settings were chosen: by the accuracy on
 a fifth of the *training* part of split 100, which is none of the three; the test parts were looked at once.
-``--validation`` measures there, with the settings below or others (``--settings size=256 epochs=8``). Each run is one
-JSON object in benchmarks/results/accuracy.jsonl; runs that are done are taken from the cache.
+``--validation`` measures there, with the settings below or others (``--settings size=256 epochs=8``); seeds are then
+splits 100, 101 and so on. Each run is one JSON object in benchmarks/results/accuracy.jsonl; runs that are done are
+taken from the cache.
 
 The network ``all_three`` is several: the SVM gets their codes one after the other, and "fine-tuned" is the mean of its
 probabilities and those of one fine-tuned network (``TOGETHER``).
@@ -49,7 +50,7 @@ TOGETHER = {  # set -> the networks and sizes of the codes, and the network that
         "efficientnet_lite2",
     ),
 }
-SHARPER = 4.0  # times the SVM's scores: its probabilities are then as sure as the fine-tuned network's
+SHARPER = 4.0  # times the SVM's scores, whose probabilities would count for little beside the network's
 
 
 def main() -> None:
@@ -57,7 +58,9 @@ def main() -> None:
     for column, name in enumerate(("data", "networks", "methods")):
         known = [*dict.fromkeys(key[column] for key in CHOSEN)] + [ALL] * (name == "networks")
         parser.add_argument(f"--{name}", nargs="*", default=known)
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--seeds", nargs="*", type=int, help="0 1 2 by default; with --validation 0, which is split 100"
+    )
     parser.add_argument(
         "--validation", action="store_true", help="measure on training images of split 100, keep nothing"
     )
@@ -65,6 +68,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.settings and not options.validation:
         parser.error("settings are tried with --validation; what is chosen stands in CHOSEN")
+    if options.settings and ALL in options.networks:
+        parser.error(f"settings are one network's: leave {ALL} out of --networks")
+    options.seeds = options.seeds or ([0] if options.validation else [0, 1, 2])
     changes = {name: _value(text) for name, _, text in (setting.partition("=") for setting in options.settings)}
     for name in options.data:
         for network in options.networks:
@@ -78,18 +84,18 @@ def main() -> None:
                     continue
                 settings = {"size": 224} | (chosen or {}) | changes
                 image_set = datasets.load(name, size=settings["size"])
-                if options.validation:
-                    known, split = _validation(image_set)
-                    result = transfer.run(method, known, backbone=network, split=split, budget="full", **settings)
-                    print(f"{name} {network} {method} {settings}: {_said(result)}", flush=True)
-                    continue
                 results = []
                 for seed in options.seeds:
+                    number = 100 + seed if options.validation else seed
+                    known, split = image_set, None
+                    if options.validation:
+                        known, split = _alone(image_set, _choosing(image_set, number))
                     results.append(
-                        transfer.run(method, image_set, backbone=network, seed=seed, budget="full", **settings)
+                        transfer.run(method, known, backbone=network, seed=seed, split=split, budget="full", **settings)
                     )
-                    print(f"{name} {network} {method} split {seed}: {_said(results[-1])}", flush=True)
-                    _keep(dataclasses.asdict(results[-1]))
+                    print(f"{name} {network} {method} split {number}: {_said(results[-1])}", flush=True)
+                    if not options.validation:
+                        _keep(dataclasses.asdict(results[-1]))
                 _report(name, results)
 
 
@@ -100,8 +106,9 @@ def together(name: str, options: argparse.Namespace) -> None:
     sets = {size: datasets.load(name, size=size) for size in (tuning["size"], *(size for _, size in members))}
     image_set = sets[tuning["size"]]
     results: dict[str, list[transfer.Result]] = {"extract": [], "fine_tune": []}
-    for seed in [100] if options.validation else options.seeds:
-        split = _choosing(image_set) if options.validation else datasets.split(image_set, seed)
+    for seed in options.seeds:
+        number = 100 + seed if options.validation else seed
+        split = _choosing(image_set, number) if options.validation else datasets.split(image_set, number)
         labels = image_set.labels[split.test]
         start = time.perf_counter()
         found = torch.cat([_codes(network, sets[size]) for network, size in members], dim=1)
@@ -115,7 +122,7 @@ def together(name: str, options: argparse.Namespace) -> None:
             transfer.fine_tune(network, image_set.subset(split.train), settings, seed)
             test = image_set.subset(split.test)
             own = training.evaluate(network, test, size=settings.size, flip=True)
-            print(f"{name} {tuned} fine_tune split {seed}: {own.accuracy:.2%}", flush=True)
+            print(f"{name} {tuned} fine_tune split {number}: {own.accuracy:.2%}", flush=True)
             mean = (own.probabilities + (SHARPER * scores).softmax(1)) / 2
             measured["fine_tune"] = training.metrics(mean, labels), time.perf_counter() - start
         for method, (metrics, seconds) in measured.items():
@@ -135,7 +142,7 @@ def together(name: str, options: argparse.Namespace) -> None:
                 settings={"codes": members, "fine_tuned": tuned, "sharper": SHARPER} | tuning,
                 versions=transfer.versions(),
             )
-            print(f"{name} {ALL} {method} split {seed}: {_said(result)}", flush=True)
+            print(f"{name} {ALL} {method} split {number}: {_said(result)}", flush=True)
             results[method].append(result)
             if not options.validation:
                 _keep(dataclasses.asdict(result))
@@ -151,26 +158,25 @@ def _codes(network: str, image_set: datasets.ImageSet) -> torch.Tensor:
 
 
 def _report(name: str, results: list[transfer.Result]) -> None:
-    if not results:
+    if not results:  # not among --methods
         return
     print(f"published: {PUBLISHED[name]}")
     for key in ("accuracy", "weighted_accuracy", *(["auc"] if results[0].auc is not None else [])):
         print("  ", key, *transfer.summary(results, key))
 
 
-def _validation(image_set: datasets.ImageSet) -> tuple[datasets.ImageSet, datasets.Split]:
-    """The training part of split 100, without the rest of the set: its rows to learn from, and those to choose by."""
-    split = _choosing(image_set)
-    train = torch.cat([split.test, split.train])
-    rows = torch.arange(len(train))
-    return image_set.subset(train), datasets.Split(rows[len(split.test) :], rows[: len(split.test)])
-
-
-def _choosing(image_set: datasets.ImageSet) -> datasets.Split:
-    """Of the training part of split 100, four fifths to learn from, the last fifth to choose by."""
-    train = datasets.split(image_set, 100).train
+def _choosing(image_set: datasets.ImageSet, number: int) -> datasets.Split:
+    """Of the training part of a split, four fifths to learn from, the last fifth to choose by."""
+    train = datasets.split(image_set, number).train
     train = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
     return datasets.Split(train[len(train) // 5 :], train[: len(train) // 5])
+
+
+def _alone(image_set: datasets.ImageSet, split: datasets.Split) -> tuple[datasets.ImageSet, datasets.Split]:
+    """The images of a split without the rest of the set, and the split as rows of these."""
+    held, rows = len(split.test), torch.cat([split.test, split.train])
+    places = torch.arange(len(rows))
+    return image_set.subset(rows), datasets.Split(places[held:], places[:held])
 
 
 def _value(text: str) -> object:

@@ -13,6 +13,7 @@ probabilities and those of one fine-tuned network (``TOGETHER``).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
@@ -62,41 +63,44 @@ def main() -> None:
         "--seeds", nargs="*", type=int, help="0 1 2 by default; with --validation 0, which is split 100"
     )
     parser.add_argument(
-        "--validation", action="store_true", help="measure on training images of split 100, keep nothing"
+        "--validation", action="store_true", help="measure on training images of other splits, keep nothing"
     )
     parser.add_argument("--settings", nargs="*", default=[], help="with --validation, others to try: size=256 epochs=8")
     options = parser.parse_args()
     if options.settings and not options.validation:
         parser.error("settings are tried with --validation; what is chosen stands in CHOSEN")
-    if options.settings and ALL in options.networks:
-        parser.error(f"settings are one network's: leave {ALL} out of --networks")
     options.seeds = options.seeds or ([0] if options.validation else [0, 1, 2])
     changes = {name: _value(text) for name, _, text in (setting.partition("=") for setting in options.settings)}
     for name in options.data:
-        for network in options.networks:
-            if network == ALL:
-                if name in TOGETHER:
+        with contextlib.suppress(datasets.NotHere):  # a line has said so
+            for network in options.networks:
+                if network != ALL:
+                    alone(name, network, changes, options)
+                elif name in TOGETHER and not changes:  # which are one network's
                     together(name, options)
-                continue
-            for method in options.methods:
-                chosen = CHOSEN.get((name, network, method))
-                if chosen is None and not options.validation:
-                    continue
-                settings = {"size": 224} | (chosen or {}) | changes
-                image_set = datasets.load(name, size=settings["size"])
-                results = []
-                for seed in options.seeds:
-                    number = 100 + seed if options.validation else seed
-                    known, split = image_set, None
-                    if options.validation:
-                        known, split = _alone(image_set, _choosing(image_set, number))
-                    results.append(
-                        transfer.run(method, known, backbone=network, seed=seed, split=split, budget="full", **settings)
-                    )
-                    print(f"{name} {network} {method} split {number}: {_said(results[-1])}", flush=True)
-                    if not options.validation:
-                        _keep(dataclasses.asdict(results[-1]))
-                _report(name, results)
+
+
+def alone(name: str, network: str, changes: dict, options: argparse.Namespace) -> None:
+    """Each method with one network."""
+    for method in options.methods:
+        chosen = CHOSEN.get((name, network, method))
+        if chosen is None and not options.validation:
+            continue
+        settings = {"size": 224} | (chosen or {}) | changes
+        image_set = datasets.load(name, size=settings["size"])
+        results = []
+        for seed in options.seeds:
+            number = 100 + seed if options.validation else seed
+            known, split = image_set, None
+            if options.validation:
+                known, split = _only(image_set, _choosing(image_set, number))
+            results.append(
+                transfer.run(method, known, backbone=network, seed=seed, split=split, budget="full", **settings)
+            )
+            print(f"{name} {network} {method} split {number}: {_said(results[-1])}", flush=True)
+            if not options.validation:
+                _keep(dataclasses.asdict(results[-1]))
+        _report(name, results)
 
 
 def together(name: str, options: argparse.Namespace) -> None:
@@ -172,7 +176,7 @@ def _choosing(image_set: datasets.ImageSet, number: int) -> datasets.Split:
     return datasets.Split(train[len(train) // 5 :], train[: len(train) // 5])
 
 
-def _alone(image_set: datasets.ImageSet, split: datasets.Split) -> tuple[datasets.ImageSet, datasets.Split]:
+def _only(image_set: datasets.ImageSet, split: datasets.Split) -> tuple[datasets.ImageSet, datasets.Split]:
     """The images of a split without the rest of the set, and the split as rows of these."""
     held, rows = len(split.test), torch.cat([split.test, split.train])
     places = torch.arange(len(rows))

@@ -212,8 +212,8 @@ def _runner(
     what += (precision,)
     if what in _converted:
         return _converted[what]
-    # OpenVINO fuses convolution, BatchNorm and activation: for Lite0 1.5 times as fast as PyTorch on a CPU, 5 times
-    # where freed memory isn't kept (benchmarks/codes.py). It serves only if it returns what PyTorch does.
+    # OpenVINO fuses convolution, BatchNorm and activation: for Lite0 1.5 to 2 times as fast as PyTorch on a CPU,
+    # 4 to 5 times where freed memory isn't kept (benchmarks/codes.py). It serves only if it returns what PyTorch does.
     try:
         with_openvino = _openvino(program, example, precision)
         expected, got = with_torch(example[:4]), with_openvino(example[:4])

@@ -45,11 +45,12 @@ CHOSEN = {  # (set, network, method) -> settings
 }
 
 ALL = "all_three"
-TOGETHER = {  # set -> the networks and sizes of the codes, and the network that is fine-tuned
+TOGETHER = {  # set -> the networks and sizes of the codes, and the network that is fine-tuned (None: codes only)
     "15-scene": (
         (("efficientnet_lite0", 288), ("efficientnet_lite1", 304), ("efficientnet_lite2", 320)),
         "efficientnet_lite2",
     ),
+    "solar-cells": ((("efficientnet_lite0", 224), ("efficientnet_lite1", 240), ("efficientnet_lite2", 260)), None),
 }
 SHARPER = 4.0  # times the SVM's scores, whose probabilities would count for little beside the network's
 
@@ -106,29 +107,30 @@ def alone(name: str, network: str, changes: dict, options: argparse.Namespace) -
 def together(name: str, options: argparse.Namespace) -> None:
     """Both methods with several networks; what the seed means is what it means for one."""
     members, tuned = TOGETHER[name]
-    tuning = CHOSEN[name, tuned, "fine_tune"]
-    sets = {size: datasets.load(name, size=size) for size in (tuning["size"], *(size for _, size in members))}
-    image_set = sets[tuning["size"]]
+    tuning = CHOSEN[name, tuned, "fine_tune"] if tuned else {}
+    sets = {size: datasets.load(name, size=size) for _, size in members}
+    image_set = datasets.load(name, size=tuning.get("size", members[0][1]))
     results: dict[str, list[transfer.Result]] = {"extract": [], "fine_tune": []}
     for seed in options.seeds:
         number = 100 + seed if options.validation else seed
         split = _choosing(image_set, number) if options.validation else datasets.split(image_set, number)
-        labels = image_set.labels[split.test]
+        test = image_set.subset(split.test)
         start = time.perf_counter()
         found = torch.cat([_codes(network, sets[size]) for network, size in members], dim=1)
         head = linear.fit(found[split.train], image_set.labels[split.train], classes=len(image_set.classes))
         scores = head.scores(found[split.test])
-        measured = {"extract": (training.metrics(scores.softmax(1), labels), time.perf_counter() - start)}
-        if "fine_tune" in options.methods:
+        measured = {
+            "extract": (training.metrics(scores.softmax(1), test.labels, test.soft), time.perf_counter() - start)
+        }
+        if tuned and "fine_tune" in options.methods:
             settings = dataclasses.replace(transfer.SETTINGS["full"], **tuning)
             machine.seed_everything(seed)
             network = backbones.load(tuned)
             transfer.fine_tune(network, image_set.subset(split.train), settings, seed)
-            test = image_set.subset(split.test)
             own = training.evaluate(network, test, size=settings.size, flip=True)
             print(f"{name} {tuned} fine_tune split {number}: {own.accuracy:.2%}", flush=True)
             mean = (own.probabilities + (SHARPER * scores).softmax(1)) / 2
-            measured["fine_tune"] = training.metrics(mean, labels), time.perf_counter() - start
+            measured["fine_tune"] = training.metrics(mean, test.labels, test.soft), time.perf_counter() - start
         for method, (metrics, seconds) in measured.items():
             result = transfer.Result(
                 method=method,

@@ -107,53 +107,59 @@ def alone(name: str, network: str, changes: dict, options: argparse.Namespace) -
 def together(name: str, options: argparse.Namespace) -> None:
     """Both methods with several networks; what the seed means is what it means for one."""
     members, tuned = TOGETHER[name]
-    tuning = CHOSEN[name, tuned, "fine_tune"] if tuned else {}
-    sets = {size: datasets.load(name, size=size) for _, size in members}
+    tuning = CHOSEN[name, tuned, "fine_tune"] if tuned and "fine_tune" in options.methods else {}
+    sets = [datasets.load(name, size=size) for _, size in members]
     image_set = datasets.load(name, size=tuning.get("size", members[0][1]))
-    results: dict[str, list[transfer.Result]] = {"extract": [], "fine_tune": []}
+    results = []
     for seed in options.seeds:
         number = 100 + seed if options.validation else seed
         split = _choosing(image_set, number) if options.validation else datasets.split(image_set, number)
-        test = image_set.subset(split.test)
-        start = time.perf_counter()
-        found = torch.cat([_codes(network, sets[size]) for network, size in members], dim=1)
-        head = linear.fit(found[split.train], image_set.labels[split.train], classes=len(image_set.classes))
-        scores = head.scores(found[split.test])
-        measured = {
-            "extract": (training.metrics(scores.softmax(1), test.labels, test.soft), time.perf_counter() - start)
-        }
-        if tuned and "fine_tune" in options.methods:
-            settings = dataclasses.replace(transfer.SETTINGS["full"], **tuning)
-            machine.seed_everything(seed)
-            network = backbones.load(tuned)
-            transfer.fine_tune(network, image_set.subset(split.train), settings, seed)
-            own = training.evaluate(network, test, size=settings.size, flip=True)
-            print(f"{name} {tuned} fine_tune split {number}: {own.accuracy:.2%}", flush=True)
-            mean = (own.probabilities + (SHARPER * scores).softmax(1)) / 2
-            measured["fine_tune"] = training.metrics(mean, test.labels, test.soft), time.perf_counter() - start
-        for method, (metrics, seconds) in measured.items():
-            result = transfer.Result(
-                method=method,
-                data=name,
-                backbone=ALL,
-                per_class=None,
-                seed=seed,
-                budget="full",
-                accuracy=metrics.accuracy,
-                balanced_accuracy=metrics.balanced_accuracy,
-                weighted_accuracy=metrics.weighted_accuracy,
-                auc=metrics.auc,
-                seconds=round(seconds, 2),
-                images_per_second=round(len(image_set) / seconds, 1),
-                settings={"codes": members, "fine_tuned": tuned, "sharper": SHARPER} | tuning,
-                versions=transfer.versions(),
-            )
-            print(f"{name} {ALL} {method} split {number}: {_said(result)}", flush=True)
-            results[method].append(result)
+        train, test = image_set.subset(split.train), image_set.subset(split.test)
+        settings = {"codes": members, "fine_tuned": tuned, "sharper": SHARPER} | tuning
+        file = transfer.result_file((ALL, settings, seed, train.fingerprint, test.fingerprint), __file__)
+        if (text := transfer.read(file)) is None:
+            start, measured = time.perf_counter(), {}
+            found = torch.cat([_codes(net, one) for (net, _), one in zip(members, sets, strict=True)], dim=1)
+            head = linear.fit(found[split.train], train.labels, classes=len(train.classes))
+            scores = head.scores(found[split.test])
+            measured["extract"] = scores.softmax(1), time.perf_counter() - start
+            if tuning:
+                machine.seed_everything(seed)
+                network = backbones.load(tuned)
+                full = dataclasses.replace(transfer.SETTINGS["full"], **tuning)
+                transfer.fine_tune(network, train, full, seed)
+                own = training.evaluate(network, test, size=full.size, flip=True)
+                print(f"{name} {tuned} fine_tune split {number}: {own.accuracy:.2%}", flush=True)
+                mean = (own.probabilities + (SHARPER * scores).softmax(1)) / 2
+                measured["fine_tune"] = mean, time.perf_counter() - start
+            rows = [_row(name, method, seed, settings, test, *what) for method, what in measured.items()]
+            text = json.dumps(rows)
+            transfer.write(file, text)
+        for row in json.loads(text):
+            results.append(transfer.Result(**row))
+            print(f"{name} {ALL} {row['method']} split {number}: {_said(results[-1])}", flush=True)
             if not options.validation:
-                _keep(dataclasses.asdict(result))
-    for found in results.values():
-        _report(name, found)
+                _keep(row)
+    _report(name, results)
+
+
+def _row(name, method, seed, settings, test: datasets.ImageSet, probabilities: torch.Tensor, seconds: float) -> dict:
+    """One line of the results, as those of one network."""
+    metrics = training.metrics(probabilities, test.labels, test.soft)
+    measures = ("accuracy", "balanced_accuracy", "weighted_accuracy", "auc")
+    return {
+        "method": method,
+        "data": name,
+        "backbone": ALL,
+        "per_class": None,
+        "seed": seed,
+        "budget": "full",
+        **{measure: getattr(metrics, measure) for measure in measures},
+        "seconds": round(seconds, 2),
+        "images_per_second": round(len(test) / seconds, 1),
+        "settings": settings,
+        "versions": transfer.versions(),
+    }
 
 
 def _codes(network: str, image_set: datasets.ImageSet) -> torch.Tensor:
@@ -164,8 +170,6 @@ def _codes(network: str, image_set: datasets.ImageSet) -> torch.Tensor:
 
 
 def _report(name: str, results: list[transfer.Result]) -> None:
-    if not results:  # not among --methods
-        return
     print(f"published: {PUBLISHED[name]}")
     for key in ("accuracy", "weighted_accuracy", *(["auc"] if results[0].auc is not None else [])):
         print("  ", key, *transfer.summary(results, key))

@@ -96,5 +96,5 @@ bench: $(READY)
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
-clean:
-	rm -rf build
+clean:  # but marks that were given by hand
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name grading -exec rm -rf {} +

@@ -70,7 +70,7 @@ def stream(file: str, n: int, limited: bool) -> float:
     if not limited:
         images = images.clone()
     image_set = datasets.ImageSet(
-        "mapped", images, torch.arange(n) % 2, ("a", "b"), tuple(map(str, range(n))), digest=file
+        "mapped", images, torch.arange(n) % 2, ("a", "b"), tuple(map(str, range(n))), digest=(images, file)
     )
     network = backbones.load(classes=2)
     backbones.freeze(network)

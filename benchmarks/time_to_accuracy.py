@@ -178,8 +178,8 @@ def main() -> None:
 
     try:
         scenes = datasets.load("15-scene", size=256)
-    except datasets.NotHere as error:
-        sys.exit(str(error))
+    except datasets.NotHere:  # a line has said so
+        return
     ready = [arm for arm in ARMS if "fastai" not in arm or importlib.util.find_spec("fastai")]
     with tempfile.TemporaryDirectory() as folder:
         write(scenes, Path(folder))

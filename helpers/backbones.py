@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -152,6 +151,8 @@ class Backbone(nn.Module):
     def codes(self, images: torch.Tensor, stage: str = "penultimate") -> torch.Tensor:
         """One vector an image, (N, D): the maps of a stage, averaged."""
         values = self.maps(images, stage)
+        if values.ndim == 3 or (values.ndim == 4 and getattr(self.net, "output_fmt", "NCHW") != "NCHW"):
+            raise ValueError(f"{self.name}'s {stage!r} is no set of maps {tuple(values.shape)}: take 'penultimate'.")
         return values.mean((2, 3)) if values.ndim == 4 else values
 
     def train(self, mode: bool = True) -> Backbone:
@@ -229,12 +230,10 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def predict(backbone: Backbone, image: Image.Image | str | Path, top: int = 5) -> list[tuple[str, float]]:
-    """The ``top`` ImageNet classes of a picture (or of an image file) with their probabilities, the likeliest first."""
+def predict(backbone: Backbone, image: Image.Image, top: int = 5) -> list[tuple[str, float]]:
+    """The ``top`` ImageNet classes of a picture with their probabilities, the likeliest first."""
     if backbone.head.out_features != 1000:
         raise ValueError(f"{backbone.name} has {backbone.head.out_features} classes here, not ImageNet's 1,000.")
-    if not isinstance(image, Image.Image):
-        image = Image.open(image)
     pixels = backbone.preprocess(image).to(backbone._mean.device)
     with evaluating(backbone):
         probabilities = backbone(pixels).softmax(1)[0]

@@ -115,11 +115,14 @@ def extract(
             rows.add(found[rows.done :].numpy())
             rows.finish()
         return found
-    # A second process that wants the same codes waits for them.
-    with FileLock(file.with_suffix(".lock")) if cache else contextlib.nullcontext():
-        if cache and (found := known()) is not None:
-            return found
-        return compute(image_set, file if cache else None)
+    if not cache:
+        return compute(image_set, None)
+    if (found := known()) is not None:
+        return found
+    # A second process that wants the same codes waits for them; in a folder for all, it may be another user's.
+    with FileLock(file.with_suffix(".lock"), mode=0o666):
+        found = known()
+        return compute(image_set, file) if found is None else found
 
 
 def _from_larger(image_set: ImageSet, file_of: Callable[[ImageSet], Path]) -> torch.Tensor | None:
@@ -213,7 +216,7 @@ def _runner(
     if what in _converted:
         return _converted[what]
     # OpenVINO fuses convolution, BatchNorm and activation: for Lite0 1.5 to 2 times as fast as PyTorch on a CPU,
-    # 4 to 5 times where freed memory isn't kept (benchmarks/codes.py). It serves only if it returns what PyTorch does.
+    # 3.5 to 4.5 times where freed memory isn't kept (benchmarks/codes.py). It serves only if it returns the same.
     try:
         with_openvino = _openvino(program, example, precision)
         expected, got = with_torch(example[:4]), with_openvino(example[:4])

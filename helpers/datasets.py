@@ -64,7 +64,7 @@ class ImageSet:
     part: torch.Tensor | None = field(default=None, repr=False)
     train_per_class: int | None = None
     notes: tuple[str, ...] = field(default=(), repr=False)
-    digest: str | None = field(default=None, repr=False)  # of the image bytes, where it is known already
+    digest: tuple[torch.Tensor, str] | None = field(default=None, repr=False)  # images, and the hash of their bytes
     part_of: tuple[ImageSet, torch.Tensor] | None = field(default=None, repr=False)  # a subset: of this set, these rows
 
     def __len__(self) -> int:
@@ -77,13 +77,13 @@ class ImageSet:
         own = {name: getattr(self, name) for name in ("images", "labels", "soft", "strata", "part")}
         chosen = {name: _rows(values, rows) for name, values in own.items() if values is not None}
         files = tuple(self.files[i] for i in rows.tolist())
-        return replace(self, **chosen, files=files, digest=None, part_of=(self, rows))
+        return replace(self, **chosen, files=files, part_of=(self, rows))
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when an image or a label changes: a key for caches."""
-        digest = self.digest
-        if digest is None:
+        hashed, digest = self.digest or (None, "")
+        if hashed is not self.images:  # others have been put in their place (dataclasses.replace)
             whole = hashlib.blake2b()
             for images in self.images.split(256):
                 whole.update(images.contiguous().numpy().data)
@@ -151,7 +151,7 @@ def load(name: str | os.PathLike, size: int | None = None, channels: int | None 
         part=column(listing.part, torch.int8),
         train_per_class=listing.train_per_class,
         notes=notes,
-        digest=None if wide else kept["digest"],
+        digest=(images, kept["digest"]),  # of gray images, repeated for channels=3, it isn't
     )
 
 

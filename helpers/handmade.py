@@ -16,7 +16,7 @@ from sklearn.cluster import MiniBatchKMeans
 from torch.nn import functional as F
 
 from helpers import machine
-from helpers.datasets import ImageSet
+from helpers.datasets import ImageSet, resized
 
 
 def hog(image_set: ImageSet, size: int = 64) -> torch.Tensor:
@@ -41,11 +41,8 @@ def bag_of_words(image_set: ImageSet, train: torch.Tensor, words: int = 200, siz
 
 def gray(image_set: ImageSet, size: int) -> torch.Tensor:
     """The images as uint8 (N, size, size), in gray."""
-    small = [
-        F.interpolate(part.float().mean(1, keepdim=True), (size, size), mode="bilinear", antialias=True)[:, 0]
-        for part in image_set.images.split(256)
-    ]
-    return torch.cat([part.round().to(torch.uint8) for part in small])
+    parts = image_set.images.split(256)
+    return torch.cat([resized(part.float().mean(1, keepdim=True), size) for part in parts])[:, 0]
 
 
 def sift(images: torch.Tensor) -> torch.Tensor:

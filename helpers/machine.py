@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import platform
 import random
@@ -113,10 +114,21 @@ class Room:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         said = str(error).lower()
         if isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+            isinstance(error, RuntimeError) and ("out of memory" in said or "you tried to allocate" in said)
         ):
             error.__traceback__ = None  # its frames would keep the batch in memory
             raise RuntimeError(self.line) from None
+
+
+def sealed(text: str) -> str:
+    """The text under its checksum: what a file of the cache holds."""
+    return f"{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}\n{text}"
+
+
+def unsealed(content: str) -> str | None:
+    """The text that was sealed; ``None`` when it has changed since."""
+    text = content.partition("\n")[2]
+    return text if content == sealed(text) else None
 
 
 def reason(error: BaseException) -> str:

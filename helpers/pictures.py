@@ -77,7 +77,7 @@ def reason(error: Exception) -> str:
     """A few words on why an image can not be read."""
     if isinstance(error, UnidentifiedImageError):
         return "no image"
-    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+    return machine.reason(error)
 
 
 def _to_8_bit(values: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ def decoded(listing: Listing, size: int, channels: int | None) -> tuple[np.ndarr
     result = store(path, listing.read, len(listing.files), size=size, channels=channels, title=listing.name)
     text = json.dumps(_described(listing, result), indent=0)
     unfinished = beside.with_name(f".{beside.name}-{os.getpid()}.part")
-    unfinished.write_text(f"{_seal(text)}\n{text}", encoding="utf-8")
+    unfinished.write_text(machine.sealed(text), encoding="utf-8")
     os.replace(unfinished, beside)
     return _kept(path, beside)
 
@@ -127,8 +127,7 @@ def _kept(path: Path, beside: Path) -> tuple[np.ndarray, dict]:
 
     Mapped "copy on write": nobody changes the file by accident, and torch gets an array that it may write to.
     """
-    seal, _, text = beside.read_text(encoding="utf-8").partition("\n")
-    if seal != _seal(text):
+    if (text := machine.unsealed(beside.read_text(encoding="utf-8"))) is None:
         raise ValueError("its description has changed")
     kept = json.loads(text)
     pixels = np.load(path, mmap_mode="c", allow_pickle=False)
@@ -139,10 +138,6 @@ def _kept(path: Path, beside: Path) -> tuple[np.ndarray, dict]:
         if hashlib.file_digest(file, "blake2b").hexdigest() != kept["digest"]:
             raise ValueError("wrong checksum")
     return pixels, kept
-
-
-def _seal(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _described(listing: Listing, result: Stored) -> dict:

@@ -93,7 +93,7 @@ def kept_promise(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, r
 def through_8x8(image_set: ImageSet) -> ImageSet:
     """Digits of 28x28 pixels, shrunk to 8x8 and enlarged again: what the blur of ``other_writers`` alone does."""
     small = F.interpolate(image_set.images[..., 4:24, 4:24].float(), (8, 8), mode="area")
-    return dataclasses.replace(image_set, name="through 8x8", images=_enlarged(small), digest=None)
+    return dataclasses.replace(image_set, name="through 8x8", images=_enlarged(small))
 
 
 def other_writers(like: ImageSet) -> ImageSet:
@@ -104,7 +104,7 @@ def other_writers(like: ImageSet) -> ImageSet:
     digits = load_digits()
     images = _enlarged(torch.tensor(digits.images)[:, None].float() * 255 / 16)
     labels, files = torch.tensor(digits.target), ("",) * len(images)
-    return dataclasses.replace(like, name="other writers", images=images, labels=labels, files=files, digest=None)
+    return dataclasses.replace(like, name="other writers", images=images, labels=labels, files=files)
 
 
 def centred(image_set: ImageSet) -> ImageSet:
@@ -114,7 +114,7 @@ def centred(image_set: ImageSet) -> ImageSet:
     down, right = ((ink.sum(axis) * at).sum(1) / ink.sum((1, 2)) for axis in (2, 1))
     shifts = zip((14 - down).round().int().tolist(), (14 - right).round().int().tolist(), strict=True)
     moved = [image.roll(shift, (1, 2)) for image, shift in zip(image_set.images, shifts, strict=True)]
-    return dataclasses.replace(image_set, name="centred", images=torch.stack(moved), digest=None)
+    return dataclasses.replace(image_set, name="centred", images=torch.stack(moved))
 
 
 def _enlarged(small: torch.Tensor) -> torch.Tensor:

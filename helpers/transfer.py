@@ -128,11 +128,15 @@ def run(
     train = image_set.subset(rows)
     test = image_set.subset(split.test)
     pretrained = method != "scratch"
-    what = (method, backbone, pretrained, per_class, seed, settings, train.fingerprint, test.fingerprint)
+    told = image_set.name, image_set.classes, *(s.soft is not None and s.soft.tolist() for s in (train, test))
+    what = (method, backbone, pretrained, per_class, seed, settings, train.fingerprint, test.fingerprint, told)
     file = result_file(what)
     if cache and (text := parallel.from_first(lambda: read(file))) is not None:
         return Result(**json.loads(text))
 
+    # On a CPU the full budget's training takes a long time: interrupted, it goes on.
+    slow = cache and budget == "full" and machine.device().type == "cpu"
+    checkpoint = file.with_suffix(".checkpoint") if slow else None
     machine.seed_everything(seed)
     start = time.perf_counter()
     network = backbones.load(backbone, pretrained=pretrained)
@@ -140,7 +144,7 @@ def run(
         metrics, seen = _extract(network, image_set, rows, split.test, settings, progress)
     else:
         learn = _scratch if method == "scratch" else fine_tune
-        network, seen = learn(network, train, settings, seed, progress)
+        network, seen = learn(network, train, settings, seed, progress, checkpoint)
         metrics = training.evaluate(network, test, size=settings.size, flip=settings.views == "all")
     seconds = time.perf_counter() - start
     machine.give_memory_back()  # the evaluation's
@@ -162,6 +166,7 @@ def run(
     )
     if cache and parallel.first():
         write(file, json.dumps(dataclasses.asdict(result)))
+        forget(checkpoint)
     return result
 
 
@@ -194,32 +199,39 @@ def default_augment(image_set: ImageSet) -> Compose:
     )
 
 
-def _scratch(network, train, settings, seed, progress) -> tuple[torch.nn.Module, int]:
+def _scratch(network, train, settings, seed, progress, checkpoint) -> tuple[torch.nn.Module, int]:
     backbones.replace_head(network, len(train.classes))
-    _fit(network, train, settings, seed, progress, settings.epochs_scratch, rate=settings.rate_scratch)
+    _fit(network, train, settings, seed, progress, settings.epochs_scratch, checkpoint, rate=settings.rate_scratch)
     return network, len(train) * settings.epochs_scratch
 
 
 def fine_tune(
-    network: backbones.Backbone, train: ImageSet, settings: Settings, seed: int = 0, progress: bool = True
+    network: backbones.Backbone,
+    train: ImageSet,
+    settings: Settings,
+    seed: int = 0,
+    progress: bool = True,
+    checkpoint: Path | None = None,
 ) -> tuple[backbones.Backbone, int]:
     """Head first, on codes (its random gradients would spoil the body); then the last blocks; then everything.
 
     A good head first is also what Kumar et al. (2022, "Fine-tuning can distort pretrained features") advise. Returns
-    the network and the number of images that it was shown.
+    the network and the number of images that it was shown. With a ``checkpoint`` (a file; a second one stands beside
+    it), training that was interrupted goes on.
     """
     fit_head(network, train, size=settings.size, progress=progress)
     rates = {"head_rate": settings.head_rate, "body_rate": settings.body_rate}
     rates |= {"decay": settings.decay, "weight_decay": settings.weight_decay}
     body = [stage for stage in network.stages if stage not in ("penultimate", "logits")]
     steps = ((settings.epochs_last, settings.last_from or body[-len(body) // 3]), (settings.epochs, settings.all_from))
-    for epochs, first in steps:
+    for number, (epochs, first) in enumerate(steps):
         if epochs:
+            file = checkpoint and checkpoint.with_name(f"{checkpoint.name}{number}")
             backbones.freeze(network, first or body[0])
             if settings.norms_still:
                 backbones.freeze_norms(network)
             groups = backbones.parameter_groups(network, **rates)
-            _fit(network, train, settings, seed, progress, epochs, groups=groups)
+            _fit(network, train, settings, seed, progress, epochs, file, groups=groups)
     return network, len(train) * (settings.epochs + settings.epochs_last)
 
 
@@ -235,8 +247,15 @@ def fit_head(network: backbones.Backbone, train: ImageSet, *, size: int | None =
         head.bias.copy_(found.bias)
 
 
-def _fit(network, train, settings, seed, progress, epochs, **rates) -> None:
-    training.fit(
+def forget(checkpoint: Path | None) -> None:
+    """Delete the checkpoints of a training that is done."""
+    for file in checkpoint.parent.glob(f"{checkpoint.name}*") if checkpoint else ():
+        file.unlink(missing_ok=True)
+
+
+def _fit(network, train, settings, seed, progress, epochs, checkpoint, **rates) -> None:
+    """Raises KeyboardInterrupt when it was interrupted, RuntimeError when it diverged: there is no result to keep."""
+    history = training.fit(
         network,
         train,
         epochs=epochs,
@@ -248,8 +267,13 @@ def _fit(network, train, settings, seed, progress, epochs, **rates) -> None:
         weight_decay=settings.weight_decay,
         seed=seed,
         progress=progress,
+        checkpoint=checkpoint,
         **rates,
     )
+    if history.stopped == "interrupted":
+        raise KeyboardInterrupt
+    if history.stopped == "diverged":
+        raise RuntimeError("The training diverged, so there is nothing to measure: choose smaller rates.")
 
 
 def compare(
@@ -330,7 +354,7 @@ def write(file: Path, text: str) -> None:
     aside = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(f"{_seal(text)}\n{text}", encoding="utf-8")
+        aside.write_text(machine.sealed(text), encoding="utf-8")
         os.replace(aside, file)
     except OSError as error:
         print(f"The result can't be kept in {file.parent} ({error.strerror}): it will be measured again.")
@@ -343,15 +367,10 @@ def read(file: Path) -> str | None:
     if not file.exists():
         return None
     with contextlib.suppress(OSError, ValueError):
-        seal, _, text = file.read_text(encoding="utf-8").partition("\n")
-        if seal == _seal(text):
+        if (text := machine.unsealed(file.read_text(encoding="utf-8"))) is not None:
             return text
     print(f"The result {file.name} is damaged: it is measured again.")
     return None
-
-
-def _seal(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import importlib.util
 import os
 import re
@@ -62,7 +63,7 @@ def _lite(name: str) -> nn.Module:
 
 @functools.cache
 def _read(name: str, path: Path) -> nn.Module:
-    """An EfficientNet-Lite with its weights. A copy of it is there six times as fast."""
+    """An EfficientNet-Lite with its weights. A copy of it is there sooner."""
     import timm
 
     # Whoever loads it first, it is the same for the rest.
@@ -79,6 +80,8 @@ def from_torchvision(name: str, pretrained: bool) -> nn.Module:
     if not pretrained:
         return net
     url, path = _url(name), file(name)
+    if path is not None and not _whole(path):
+        raise NoWeights(f"{path} is damaged or another file (its checksum is not the one in its name): delete it.")
     before = socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(_SILENCE)  # torch.hub has none: behind some firewalls it would wait for minutes
@@ -96,6 +99,12 @@ def from_torchvision(name: str, pretrained: bool) -> nn.Module:
         state = {re.sub(r"(norm|relu|conv)\.([12])\.", r"\1\2.", key): value for key, value in state.items()}
     net.load_state_dict(state)
     return net
+
+
+def _whole(path: Path) -> bool:
+    """Whether the file's checksum is the one in its name, which torch.hub looks at only after its own download."""
+    with path.open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest().startswith(path.stem.rsplit("-", 1)[1])
 
 
 def from_timm(name: str, pretrained: bool) -> nn.Module:
@@ -116,8 +125,8 @@ def from_timm(name: str, pretrained: bool) -> nn.Module:
             f"The weights of timm's {name} can't be had ({machine.reason(error)}): connect to a network once, "
             f"or {INSTEAD}."
         ) from None
-    if not any(isinstance(m, nn.Linear) for m in net.modules()):
-        raise ValueError(f"{name} has no fully connected last layer: it can't be given a new head.")
+    if not isinstance(net.get_classifier(), nn.Linear):  # none, or two
+        raise ValueError(f"{name} doesn't end in one fully connected layer: it can't be given a new head.")
     return net
 
 

@@ -135,7 +135,7 @@ plots.images(local, title="A conv layer has local templates: strokes and edges",
 # %% tags=["item-16"]
 def moved(image_set, pixels):
     """The image set with every image moved to the right (digits have an empty border)."""
-    return dataclasses.replace(image_set, images=image_set.images.roll(pixels, dims=3), digest=None)
+    return dataclasses.replace(image_set, images=image_set.images.roll(pixels, dims=3))
 
 
 # %% tags=["item-16"]
@@ -734,7 +734,7 @@ f"{in_ring:.0%} of the strongest places, {expected:.0%} of the units"
 
 # %% tags=["item-18"]
 colourful = datasets.load("photographs", channels=3)
-grayed = dataclasses.replace(colourful, images=colourful.images.float().mean(1, keepdim=True).byte(), digest=None)
+grayed = dataclasses.replace(colourful, images=colourful.images.float().mean(1, keepdim=True).byte())
 in_colour = visualise.strongest(fast, colourful, ["blocks.1.1.bn2"])["blocks.1.1.bn2"]
 in_gray = visualise.strongest(fast, grayed, ["blocks.1.1.bn2"])["blocks.1.1.bn2"]
 

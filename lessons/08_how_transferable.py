@@ -268,7 +268,7 @@ sizes, sum(weights.numel() for weights in network.parameters())
 lower, upper = (layers.only(digits, classes) for classes in (range(5), range(5, 10)))
 pool, test = (upper.subset(rows) for rows in datasets.hold_out(upper.labels, 0.3, seed=0))
 small = F.interpolate(sets["solar-cells"].images.float(), (28, 28), mode="area").round().byte()
-small_cells = dataclasses.replace(sets["solar-cells"], images=small, soft=None, strata=None, digest=None)
+small_cells = dataclasses.replace(sets["solar-cells"], images=small, soft=None, strata=None)
 len(lower), len(small_cells), len(pool), len(test)
 
 # %% [markdown]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 
 import pytest
@@ -145,9 +146,37 @@ def test_a_downloaded_file_in_the_data_folder_is_used(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     torch.manual_seed(1)
     saved = backbones.load("resnet18", pretrained=False)
-    torch.save(saved.net.state_dict(), tmp_path / "resnet18-f37072fd.pth")
+    file = tmp_path / "resnet18.pth"
+    torch.save(saved.net.state_dict(), file)
+    named = f"resnet18-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}.pth"
+    monkeypatch.setattr(weights, "_url", lambda name: f"https://nowhere.invalid/{named}")
+    file.rename(tmp_path / named)
     assert "resnet18" in backbones.available()
     assert backbones.load("resnet18").fingerprint() == saved.fingerprint()
+
+
+@pytest.mark.fault("Downloads", "other weights under a network's name", outcome="one line: delete it")
+@pytest.mark.parametrize("content", [b"", b"<html>log in first</html>"])
+def test_weights_that_were_put_there_are_checked(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    (tmp_path / "resnet18-f37072fd.pth").write_bytes(content)
+    with pytest.raises(backbones.NoWeights, match=r"resnet18-f37072fd.pth is damaged or another file.*delete it"):
+        backbones.load("resnet18")
+
+
+def test_networks_of_another_build_are_refused(monkeypatch):
+    """One with two heads; one whose maps have the channels last."""
+    import timm
+
+    make = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained: make(name, pretrained=False))
+    with pytest.raises(ValueError, match="levit_128s doesn't end in one fully connected layer"):
+        backbones.load("levit_128s", pretrained=False)
+    swin = backbones.load("swin_tiny_patch4_window7_224", pretrained=False)
+    images = torch.zeros(1, 3, 224, 224)
+    with pytest.raises(ValueError, match="no set of maps"):
+        swin.codes(images, swin.stages[0])
+    assert swin.codes(images).shape == (1, 768)
 
 
 def test_without_network_one_line_says_what_to_do(tmp_path, monkeypatch):

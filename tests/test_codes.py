@@ -64,8 +64,17 @@ def test_a_subset_takes_its_codes_from_the_set_it_was_taken_from(cache, network,
     assert not torch.allclose(expected, whole[[60, 5]], atol=1e-2)
     longer = dataclasses.replace(some, images=IMAGES.images[:3], labels=IMAGES.labels[:3], files=IMAGES.files[:3])
     assert torch.allclose(codes.extract(network, longer, engine="torch"), whole[:3], rtol=1e-3, atol=1e-4)
+    others = dataclasses.replace(IMAGES, images=IMAGES.images.flip(-1))
+    assert torch.allclose(codes.extract(network, others, engine="torch")[[60, 5]], expected, rtol=1e-3, atol=1e-4)
     changed = dataclasses.replace(some, images=some.images.float())
     assert torch.allclose(codes.extract(network, changed, engine="torch"), whole[[60, 5]], rtol=1e-3, atol=1e-4)
+
+
+def test_codes_that_are_there_need_no_lock(cache, network, monkeypatch):
+    """In a folder for a whole class, the lock file is another user's."""
+    whole = codes.extract(network, IMAGES, engine="torch")
+    monkeypatch.setattr(codes, "FileLock", lambda *a, **k: pytest.fail("locked"))
+    assert torch.equal(codes.extract(network, IMAGES, engine="torch"), whole)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="OpenVINO isn't installed")

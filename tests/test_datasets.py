@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import io
@@ -114,6 +115,14 @@ def test_a_photograph_of_ones_own(tmp_path):
         datasets.photograph("unicorn")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         datasets.photograph(tmp_path / "nowhere" / "cat.jpg")  # not ours
+
+
+@pytest.mark.fault("Caches", "other images put into a loaded set", outcome="another fingerprint: other codes, too")
+def test_other_images_have_another_fingerprint():
+    loaded = datasets.load("photographs", size=32)
+    turned = dataclasses.replace(loaded, images=loaded.images.flip(-1))
+    assert turned.fingerprint != loaded.fingerprint
+    assert dataclasses.replace(turned, images=loaded.images.clone()).fingerprint == loaded.fingerprint
 
 
 def test_a_subset_by_a_mask():

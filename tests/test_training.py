@@ -186,6 +186,40 @@ def test_a_loss_that_explodes_stops_with_the_likely_cause(capsys):
     assert "learning rate that is too high" in capsys.readouterr().out
 
 
+def test_two_classes_of_nan_are_measured_without_an_error():
+    metrics = training.metrics(torch.full((4, 2), torch.nan), torch.tensor([0, 1, 0, 1]))
+    assert metrics.auc is None and not metrics.loss > 0
+
+
+def test_a_validation_loss_of_nan_stops_training(capsys):
+    """One step an epoch: the loss of the only batch is that of before the step."""
+    options = {"epochs": 3, "rate": 1e30, "batch": 90, "optimiser": "sgd", "schedule": "constant"}
+    history = training.fit(fresh(), TRAIN, VALIDATION, **options)
+    assert history.stopped == "diverged" and not history.epochs
+    assert "The loss is nan in epoch 1" in capsys.readouterr().out
+
+
+def test_a_single_step_moves_the_weights():
+    """OneCycleLR of one step would take its last, lowest rate."""
+    model = fresh()
+    before = weights(model)
+    training.fit(model, TRAIN, epochs=1, batch=len(TRAIN), rate=1e-2)
+    assert (weights(model) - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_group_without_a_weight_decay_gets_the_one_asked_for(optimiser):
+    model = fresh()
+    found = []
+    for decay in (0.0, 0.5):
+        torch.manual_seed(0)
+        model = fresh()
+        groups = [{"params": list(model.parameters()), "lr": 1e-2}]
+        training.fit(model, TRAIN, epochs=2, groups=groups, weight_decay=decay, optimiser=optimiser)
+        found.append(weights(model))
+    assert not torch.allclose(*found)
+
+
 def test_ctrl_c_returns_the_history_so_far():
     def stop(model, history):
         raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 
@@ -47,6 +48,50 @@ def test_seed_and_settings_change_the_result_file(cache):
     for options in ({"seed": 0}, {"seed": 1}, {"seed": 0, "head": "logistic"}, {"seed": 0, "per_class": 5}):
         transfer.run("extract", image_set, progress=False, **(FAST | options))
     assert len(list((cache / "results").glob("*.json"))) == 4
+
+
+@pytest.mark.parametrize("change", [{"soft": None}, {"name": "others"}, {"classes": ("a", "b")}])
+def test_other_labels_or_another_name_are_another_experiment(cache, change):
+    image_set = stripes(60, soft=True)
+    for images in (image_set, dataclasses.replace(image_set, **change)):
+        result = transfer.run("extract", images, progress=False, **FAST)
+        assert result.data == images.name
+    assert len(list((cache / "results").glob("*.json"))) == 2
+
+
+@pytest.mark.fault("Training", "Ctrl-C in an experiment", outcome="no result is kept; run again, it goes on (CPU)")
+def test_an_interrupted_experiment_keeps_no_result_and_goes_on(cache, monkeypatch):
+    options = {"budget": "full", "progress": False, **FAST, "epochs": 3}
+    expected = transfer.run("fine_tune", stripes(60), seed=0, cache=False, **options)
+    real, calls = training.evaluate, []
+    steps = training._Stepper.step
+
+    def step(self, *batch):
+        calls.append(1)
+        if len(calls) == 8:  # of three a epoch: in the second one after the head's
+            raise KeyboardInterrupt
+        return steps(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Stepper, "step", step)
+        patch.setattr(training, "evaluate", lambda *a, **k: pytest.fail("measured") or real(*a, **k))
+        with pytest.raises(KeyboardInterrupt):
+            transfer.run("fine_tune", stripes(60), seed=0, **options)
+    assert not list((cache / "results").glob("*.json")) and len(list((cache / "results").iterdir())) == 2
+    calls.clear()
+    monkeypatch.setattr(training._Stepper, "step", lambda self, *batch: calls.append(1) or steps(self, *batch))
+    result = transfer.run("fine_tune", stripes(60), seed=0, **options)
+    assert len(calls) == 6  # of twelve
+    assert dataclasses.replace(result, seconds=0, images_per_second=0) == dataclasses.replace(
+        expected, seconds=0, images_per_second=0
+    )
+    assert [file.suffix for file in (cache / "results").iterdir()] == [".json"]
+
+
+def test_an_experiment_that_diverged_has_no_result(cache):
+    with pytest.raises(RuntimeError, match="diverged, so there is nothing to measure: choose smaller rates"):
+        transfer.run("scratch", stripes(60), progress=False, **(FAST | {"rate_scratch": 1e30, "epochs_scratch": 3}))
+    assert not (cache / "results").exists()
 
 
 def test_head_first_gives_the_network_the_head_of_its_codes():

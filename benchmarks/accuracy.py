@@ -29,10 +29,6 @@ from torch.nn import functional as F  # noqa: E402
 from helpers import backbones, codes, datasets, linear, machine, training, transfer  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy.jsonl"
-PUBLISHED = {
-    "15-scene": "spatial pyramid 81.4 (Lazebnik 2006); fc7 + SVM 84.2, Places-CNN 90.2 (Zhou 2014)",
-    "solar-cells": "descriptors + SVM 82.44, VGG-19 fine-tuned 88.42 (Deitsch 2019, probably confidence-weighted)",
-}
 FINE_TUNE = {"epochs_last": 0, "body_rate": 5e-4}
 CHOSEN = {  # (set, network, method) -> settings
     ("15-scene", "efficientnet_lite0", "extract"): {"size": 224},
@@ -45,21 +41,27 @@ CHOSEN = {  # (set, network, method) -> settings
 }
 
 ALL = "all_three"
-TOGETHER = {  # set -> the networks and sizes of the codes, and the network that is fine-tuned (None: codes only)
+# Set -> the networks and sizes of the codes, the network that is fine-tuned, and what the SVM's scores are taken times
+# before the mean: of 15 classes its probabilities are so even that they would count for little beside the network's.
+TOGETHER = {
     "15-scene": (
         (("efficientnet_lite0", 288), ("efficientnet_lite1", 304), ("efficientnet_lite2", 320)),
         "efficientnet_lite2",
+        4.0,
     ),
-    "solar-cells": ((("efficientnet_lite0", 224), ("efficientnet_lite1", 240), ("efficientnet_lite2", 260)), None),
+    "solar-cells": (
+        (("efficientnet_lite0", 224), ("efficientnet_lite1", 240), ("efficientnet_lite2", 260)),
+        "efficientnet_lite0",
+        1.0,
+    ),
 }
-SHARPER = 4.0  # times the SVM's scores, whose probabilities would count for little beside the network's
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for column, name in enumerate(("data", "networks", "methods")):
         known = [*dict.fromkeys(key[column] for key in CHOSEN)] + [ALL] * (name == "networks")
-        parser.add_argument(f"--{name}", nargs="*", default=known)
+        parser.add_argument(f"--{name}", nargs="*", default=known, help=f"by default {', '.join(known)}")
     parser.add_argument(
         "--seeds", nargs="*", type=int, help="0 1 2 by default; with --validation 0, which is split 100"
     )
@@ -86,6 +88,7 @@ def alone(name: str, network: str, changes: dict, options: argparse.Namespace) -
     for method in options.methods:
         chosen = CHOSEN.get((name, network, method))
         if chosen is None and not options.validation:
+            print(f"{name} {network} {method}: no settings are chosen for it (--validation tries some).")
             continue
         settings = {"size": 224} | (chosen or {}) | changes
         image_set = datasets.load(name, size=settings["size"])
@@ -101,13 +104,13 @@ def alone(name: str, network: str, changes: dict, options: argparse.Namespace) -
             print(f"{name} {network} {method} split {number}: {_said(results[-1])}", flush=True)
             if not options.validation:
                 _keep(dataclasses.asdict(results[-1]))
-        _report(name, results)
+        _report(results)
 
 
 def together(name: str, options: argparse.Namespace) -> None:
     """Both methods with several networks; what the seed means is what it means for one."""
-    members, tuned = TOGETHER[name]
-    tuning = CHOSEN[name, tuned, "fine_tune"] if tuned and "fine_tune" in options.methods else {}
+    members, tuned, sharper = TOGETHER[name]
+    tuning = CHOSEN[name, tuned, "fine_tune"] if "fine_tune" in options.methods else {}
     sets = [datasets.load(name, size=size) for _, size in members]
     image_set = datasets.load(name, size=tuning.get("size", members[0][1]))
     results = []
@@ -115,7 +118,7 @@ def together(name: str, options: argparse.Namespace) -> None:
         number = 100 + seed if options.validation else seed
         split = _choosing(image_set, number) if options.validation else datasets.split(image_set, number)
         train, test = image_set.subset(split.train), image_set.subset(split.test)
-        settings = {"codes": members, "fine_tuned": tuned, "sharper": SHARPER} | tuning
+        settings = {"codes": members, "fine_tuned": tuned, "sharper": sharper} | tuning
         file = transfer.result_file((ALL, settings, seed, train.fingerprint, test.fingerprint), __file__)
         if (text := transfer.read(file)) is None:
             start, measured = time.perf_counter(), {}
@@ -127,20 +130,22 @@ def together(name: str, options: argparse.Namespace) -> None:
                 machine.seed_everything(seed)
                 network = backbones.load(tuned)
                 full = dataclasses.replace(transfer.SETTINGS["full"], **tuning)
-                transfer.fine_tune(network, train, full, seed)
+                checkpoint = file.with_suffix(".checkpoint")
+                transfer.fine_tune(network, train, full, seed, checkpoint=checkpoint)
                 own = training.evaluate(network, test, size=full.size, flip=True)
                 print(f"{name} {tuned} fine_tune split {number}: {own.accuracy:.2%}", flush=True)
-                mean = (own.probabilities + (SHARPER * scores).softmax(1)) / 2
+                mean = (own.probabilities + (sharper * scores).softmax(1)) / 2
                 measured["fine_tune"] = mean, time.perf_counter() - start
             rows = [_row(name, method, seed, settings, test, *what) for method, what in measured.items()]
             text = json.dumps(rows)
             transfer.write(file, text)
+            transfer.forget(file.with_suffix(".checkpoint"))
         for row in json.loads(text):
             results.append(transfer.Result(**row))
             print(f"{name} {ALL} {row['method']} split {number}: {_said(results[-1])}", flush=True)
             if not options.validation:
                 _keep(row)
-    _report(name, results)
+    _report(results)
 
 
 def _row(name, method, seed, settings, test: datasets.ImageSet, probabilities: torch.Tensor, seconds: float) -> dict:
@@ -169,8 +174,7 @@ def _codes(network: str, image_set: datasets.ImageSet) -> torch.Tensor:
     return F.normalize(torch.stack(views).mean(0))
 
 
-def _report(name: str, results: list[transfer.Result]) -> None:
-    print(f"published: {PUBLISHED[name]}")
+def _report(results: list[transfer.Result]) -> None:
     for key in ("accuracy", "weighted_accuracy", *(["auc"] if results[0].auc is not None else [])):
         print("  ", key, *transfer.summary(results, key))
 

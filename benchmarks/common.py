@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from helpers import transfer  # noqa: E402
 
-PEERS = ("fastai", "lightning", "openTSNE", "onnxruntime", "openvino", "scikit-learn", "torchvision")
+PEERS = ("fastai", "kornia", "lightning", "openTSNE", "onnxruntime", "openvino", "scikit-learn", "torchvision")
 
 
 def take_turns(arms: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

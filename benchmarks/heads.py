@@ -1,7 +1,8 @@
 """Linear heads with the choice of C, and t-SNE, on real codes: ``python benchmarks/heads.py``. In seconds.
 
-The codes are Lite0's of 15-Scene (of the solar cells without it). scikit-learn gets the same folds and values of C.
-The accuracies on the test part stand beside the seconds in the result: a fast head that is worse would be no use.
+The codes are Lite0's of 15-Scene (of the solar cells without it). scikit-learn gets five folds, too, and the same
+values of C. The accuracies on the test part stand beside the seconds in the result: a fast head that is worse would be
+no use.
 Maps of many points take a quarter of an hour: ``--maps-only --points 20000 60000 --rounds 1``.
 """
 

@@ -56,7 +56,8 @@ def ours(name: str, folder: Path, images: int, size: int, batch: int, precision:
     return len(image_set) / history["seconds"][1]
 
 
-def plain(name: str, folder: Path, images: int, size: int, batch: int, precision: str) -> float:
+def _loader(folder: Path, size: int, batch: int) -> torch.utils.data.DataLoader:
+    """As in the tutorials: each image decoded, cropped and flipped by a worker."""
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
@@ -67,9 +68,13 @@ def plain(name: str, folder: Path, images: int, size: int, batch: int, precision
     ]
     files = ImageFolder(str(folder), transforms.Compose(steps))
     options = {"num_workers": WORKERS, "persistent_workers": WORKERS > 0, "pin_memory": ON_GPU}
-    loader = torch.utils.data.DataLoader(files, batch, shuffle=True, **options)
+    return torch.utils.data.DataLoader(files, batch, shuffle=True, **options)
+
+
+def plain(name: str, folder: Path, images: int, size: int, batch: int, precision: str) -> float:
+    loader = _loader(folder, size, batch)
     device = machine.device()
-    model = network(name, len(files.classes)).to(device)
+    model = network(name, len(loader.dataset.classes)).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     for _ in range(2):
         start, loss_sum, correct = time.perf_counter(), 0.0, 0
@@ -84,7 +89,7 @@ def plain(name: str, folder: Path, images: int, size: int, batch: int, precision
             loss_sum += loss.item() * len(pixels)
             correct += (scores.argmax(1) == labels).sum().item()
         seconds = time.perf_counter() - start
-    return len(files) / seconds
+    return len(loader.dataset) / seconds
 
 
 def with_fastai(name: str, folder: Path, images: int, size: int, batch: int, precision: str) -> float:
@@ -126,13 +131,11 @@ def with_fastai(name: str, folder: Path, images: int, size: int, batch: int, pre
 
 def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, precision: str) -> float:
     import lightning
-    from torchvision import transforms
-    from torchvision.datasets import ImageFolder
 
     class Module(lightning.LightningModule):
         def __init__(self):
             super().__init__()
-            self.net = network(name, len(files.classes))
+            self.net = network(name, len(loader.dataset.classes))
 
         def on_train_epoch_start(self):
             self.start = time.perf_counter()
@@ -147,14 +150,7 @@ def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, 
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=1e-3, momentum=0.9)
 
-    steps = [
-        transforms.RandomResizedCrop(size, (0.4, 1.0)),
-        transforms.RandomHorizontalFlip(),
-        transforms.PILToTensor(),
-    ]
-    files = ImageFolder(str(folder), transforms.Compose(steps))
-    options = {"num_workers": WORKERS, "persistent_workers": WORKERS > 0, "pin_memory": ON_GPU}
-    loader = torch.utils.data.DataLoader(files, batch, shuffle=True, **options)
+    loader = _loader(folder, size, batch)
     quiet = {
         "logger": False,
         "enable_checkpointing": False,
@@ -168,7 +164,7 @@ def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, 
         module.net.to(memory_format=torch.channels_last)
         quiet["benchmark"] = True
     lightning.Trainer(max_epochs=2, precision=precision, **quiet).fit(module, loader)
-    return len(files) / module.seconds
+    return len(loader.dataset) / module.seconds
 
 
 def ceiling(name: str, folder: Path, images: int, size: int, batch: int, precision: str, how: str = "eager") -> float:

@@ -249,8 +249,8 @@ def _convert(program: _Codes, example: torch.Tensor) -> tuple:
     sys.modules.setdefault("openvino_telemetry", None)  # nothing is reported to anyone
     import openvino
 
-    # Traced: for OpenVINO, torch.export would write each layer out in simpler operations, which takes ten times as
-    # long. Without gradients: weights that were moved in inference mode can't be traced with them.
+    # Traced: for OpenVINO, torch.export would write each layer out in simpler operations, which takes much
+    # longer. Without gradients: weights that were moved in inference mode can't be traced with them.
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # tracing's own: it is no longer developed
         traced = torch.jit.trace(program.eval(), (example[:2],), check_trace=False)

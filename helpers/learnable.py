@@ -89,7 +89,6 @@ def match_distribution(
     many: tuple[torch.Tensor, torch.Tensor],
     *,
     steps: int = 200,
-    rate: float = 0.03,
     batch: int = 128,
     seed: int = 0,
 ) -> list[dict]:
@@ -100,7 +99,7 @@ def match_distribution(
     the logistic loss). Each of few and many is (images (N, C, H, W), labels (N,)).
     """
     generator = torch.Generator(few[0].device).manual_seed(seed)
-    policy_optimiser = torch.optim.Adam(augment.parameters(), rate, betas=(0.9, 0.99))
+    policy_optimiser = torch.optim.Adam(augment.parameters(), 0.03, betas=(0.9, 0.99))
     critic_optimiser = torch.optim.AdamW(critic.parameters(), 1e-3, weight_decay=1e-2)
     history = []
 

@@ -52,7 +52,8 @@ def fit(
     """Fit a linear head on codes (N, D) and labels (N,).
 
     Args:
-        kind: "svm" (squared hinge, one class against the rest: what ``LinearSVC`` minimises) or "logistic" (softmax).
+        kind: "svm" (squared hinge, one class against the rest: what ``LinearSVC`` minimises, but
+            for the bias, which is free here) or "logistic" (softmax).
         C: the weight of the errors against ``|W|^2 / 2``. ``None``: the one of ``CHOICES`` with the best accuracy in
             cross-validation on these codes; the smaller one if several are equal.
         classes: the number of classes, when ``labels`` may lack the last of them.

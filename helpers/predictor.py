@@ -157,7 +157,7 @@ class Predictor:
             self._read(data, Path(path).name)
 
     def _read(self, data: bytes, name: str) -> None:
-        try:  # a camera's JPEG is decoded at a fraction: four times as fast, and within a point of the probability
+        try:  # a camera's JPEG is decoded at a fraction: faster, and within a point of the probability
             picture = pictures.upright(data, smallest=3 * self.network.preprocess.size)
         except Exception as error:  # PIL's plugins raise anything for a broken file
             self._complain(f"“{name}” can't be read as an image ({pictures.reason(error)}): choose a JPEG or PNG.")

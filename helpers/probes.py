@@ -34,9 +34,9 @@ def adam_steps(seed: int, steps: int) -> list[tuple]:
     return found
 
 
-def batch_norm_step(channels: int, momentum: float, eps: float, training: bool, seed: int = 7) -> tuple[tuple, tuple]:
+def batch_norm_step(channels: int, momentum: float, eps: float, training: bool) -> tuple[tuple, tuple]:
     """What nn.BatchNorm2d does with random values: (x, gamma, beta, mean, var) and (out, new mean, new var)."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(7)
     layer = nn.BatchNorm2d(channels, momentum=momentum, eps=eps).train(training)
     given = [torch.rand(channels, generator=generator) + 0.5 for _ in range(4)]
     names = ("weight", "bias", "running_mean", "running_var")

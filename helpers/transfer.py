@@ -42,7 +42,7 @@ class Settings:
         head_rate, body_rate, decay: see ``backbones.parameter_groups``.
         last_from: the stage from which "the last blocks" start (the last third when ``None``).
         all_from: the stage from which "everything" starts (the image when ``None``). Freezing the first, largest maps
-            halves the time, and edges are good edges everywhere.
+            saves much of the time, and edges are good edges everywhere.
         norms_still: fine-tune with BatchNorm as it was trained (``backbones.freeze_norms``).
         soft: learn soft labels where the set has them.
         head: the linear head of "extract": "svm" or "logistic".

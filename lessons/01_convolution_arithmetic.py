@@ -678,14 +678,15 @@ assert effective["block4"] < 0.6 * theory["block4"], "deep units use mostly the 
 effective
 
 # %% tags=["item-7"]
-# The square root of each gradient, so that faint parts show.
+# The square root of each gradient, so that faint parts show; the middle of the image, as far as block4 sees.
 titles = [f"{s}: sees {theory[s]:g}, 95 % in {effective[s]}" for s in gradients]
-shown = [(gradient / gradient.max()).sqrt() for gradient in gradients.values()]
+seen = slice(128 - round(0.6 * theory["block4"]), 128 + round(0.6 * theory["block4"]))
+shown = [(gradient / gradient.max()).sqrt()[seen, seen] for gradient in gradients.values()]
 figure = plots.images(
     shown, titles, title="A unit sees the blue square, but mostly uses the middle of it", cmap="magma"
 )
 for axis, field in zip(figure.axes, fields.values(), strict=True):
-    first, end = field.span(round(128 / field.jump))
+    first, end = (edge - seen.start for edge in field.span(round(128 / field.jump)))
     axis.add_patch(plt.Rectangle((first, first), end - first, end - first, fill=False, color=plots.COLOURS["sky"]))
 figure
 

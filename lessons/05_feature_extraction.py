@@ -644,20 +644,20 @@ for name, image_set in image_sets.items():
 
 
 # %% tags=["item-33"]
-def validated(image_set, values, C=None):
+def validated(image_set, values):
     """Accuracies on a quarter of the training part, one a split. The test part isn't touched."""
     found = []
     for seed in SEEDS:
         train = datasets.split(image_set, seed).train
         inside, outside = (train[rows] for rows in datasets.hold_out(image_set.labels[train], 0.25, seed))
-        head = linear.fit(values[inside], image_set.labels[inside], C=C and C[seed], folds=2)
+        head = linear.fit(values[inside], image_set.labels[inside], folds=2)
         found.append(head.accuracy(values[outside], image_set.labels[outside]))
     return torch.tensor(found)
 
 
 looked_at = ("block2", "block4", "block6", "penultimate") if machine.budget() == "quick" else tuple(widths)
 by_stage = {name: {s: validated(image_sets[name], stages[name][s]) for s in looked_at} for name in image_sets}
-large = {name: validated(image_sets[name], code_of[name], C_of[name]) for name in image_sets}
+large = {name: validated(image_sets[name], code_of[name]) for name in image_sets}
 
 # %% tags=["item-33"]
 figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
@@ -681,10 +681,10 @@ for name, found in by_stage.items():
 {name: {stage: said_as(a) for stage, a in found.items()} for name, found in by_stage.items()}
 
 # %% tags=["item-33"]
-costs = {name: float((large[name] - found["penultimate"]).mean()) for name, found in by_stage.items()}
+costs = {name: large[name] - found["penultimate"] for name, found in by_stage.items()}  # a value a split
 if "15-scene" in costs:
-    assert costs["15-scene"] > costs["solar-cells"] + 0.03, "a smaller image costs more on scenes"
-{name: f"96 instead of 224 pixels costs {100 * cost:.1f} points" for name, cost in costs.items()}
+    assert costs["15-scene"].mean() > costs["solar-cells"].mean() + 0.03, "a smaller image costs more on scenes"
+{name: f"96 instead of 224 pixels costs {said_as(cost).replace('%', 'points')}" for name, cost in costs.items()}
 
 # %% [markdown]
 # Three things to see (what is said of scenes, where 15-Scene is here).
@@ -704,14 +704,22 @@ both = {name: torch.cat([F.normalize(code_of[name]), F.normalize(stages[name]["b
 together = {name: over_splits(image_sets[name], both[name], C_of[name])[1] for name in image_sets}
 {name: (f"224 alone {said_as(plain[name])}", f"both {said_as(together[name])}") for name in image_sets}
 
+# %% [markdown]
+# The same split gives both accuracies, so compare them split by split: the gain of a split is more certain than the
+# accuracies are.
+
 # %% tags=["item-33"]
-for name, accuracies in together.items():
-    gain = accuracies - plain[name]
-    assert gain.mean() > gain.std() / len(gain) ** 0.5, f"{name}: two looks are better than one ({gain.mean():.1%})"
+gained = {name: accuracies - plain[name] for name, accuracies in together.items()}
+assert all(gain.mean() > 0 for gain in gained.values()), "on average over the splits, two looks are better than one"
+{name: said_as(gain).replace("%", "points") for name, gain in gained.items()}
+
+# %% tags=["item-33"]
 if "15-scene" in together:
     assert together["15-scene"].mean() > 0.92, "15-Scene: above 92 %"
 
 # %% [markdown]
+# Three splits that gain leave little doubt; where the spread is as large as the gain, it is undecided.
+#
 # ## 7. Do jittered copies help?
 #
 # A code of 1,280 numbers hasn't forgotten *everything* about place and size. Razavian et al. cropped and turned each
@@ -734,11 +742,12 @@ views.shape  # (views, images, 1280)
 
 # %% tags=["item-39"]
 def with_copies(seed):
-    """Test accuracies of one split: plain, mirror, mean code, trained on copies, copies and summed scores."""
+    """Test accuracies of one split: plain, three mean codes, trained on copies, copies and summed scores."""
     train, test = datasets.split(shown, seed)
     labels = shown.labels[train]
     C = C_of[shown.name][seed]  # the same for all, so that only the views differ
-    means = {"plain": views[0], "mean of image and mirror": views[:2].mean(0), "mean of all views": views.mean(0)}
+    means = {"plain": views[0], "mean of image and mirror": views[:2].mean(0)}
+    means |= {"mean of image and middle": views[[0, 2]].mean(0), "mean of all views": views.mean(0)}
     found = {k: linear.fit(v[train], labels, C=C).accuracy(v[test], shown.labels[test]) for k, v in means.items()}
     head = linear.fit(views[:, train].flatten(0, 1), labels.repeat(len(views)), C=C)
     found["copies to train"] = head.accuracy(views[0, test], shown.labels[test])
@@ -757,20 +766,19 @@ spreads = [float(a.std()) for a in copies.values()]
 plots.bars(list(copies), [float(a.mean()) for a in copies.values()], spreads, title=title, lowest=60)
 
 # %% [markdown]
-# The same split gives both accuracies, so compare them split by split: the gain of a split is more certain than the
-# accuracies are.
+# The gains over the plain code, split by split:
 
 # %% tags=["item-39"]
 gains = {name: accuracies - copies["plain"] for name, accuracies in copies.items() if name != "plain"}
 for name in ("mean of all views", "copies to train, scores summed"):
     error = gains[name].std() / len(SEEDS) ** 0.5
     assert gains[name].mean() > 2 * error, f"{name} gains {100 * gains[name].mean():.1f} points"
-assert gains["mean of image and mirror"].mean() < gains["mean of all views"].mean(), "the mirror alone gives less"
+assert gains["mean of image and mirror"].mean() < gains["mean of image and middle"].mean(), "the mirror gives less"
 {name: said_as(gain).replace("%", "points") for name, gain in gains.items()}
 
 # %% [markdown]
-# Views that show something *new* help: the middle of the image, larger (at 96 pixels also with more detail). The mirror
-# alone helps less: the network was trained with mirrored images, and its codes ignore most of a mirror already.
+# A view that shows something *new* helps: the middle of the image, larger (at 96 pixels also with more detail). The mirror
+# helps less, with as many views: the network was trained with mirrored images, and its codes ignore most of a mirror already.
 
 # %% [markdown]
 # ## 8. Features made by hand
@@ -936,6 +944,13 @@ check.score()
 # (lesson 6), copies turned by 90 and 180 degrees, a higher resolution for thin cracks. I would choose between them on a
 # part held out of the *training* part, over several splits, use mean per-class accuracy because defective cells are
 # rarer, and look at the test part once, at the end.
+#
+# Also right, instead of a part of this: points aren't comparable between the two sets. On scenes guessing has 1/15, on the
+# cells "always functional" has 69 %. Of the errors that features by hand leave, codes remove half or more on scenes, and
+# on the cells about a quarter.
+#
+# Marking: 1 point for why the gap differs, with numbers of at least two sections. 1 point for one thing measured here and one
+# that isn't. 1 point for choosing on held-out training images, over splits.
 # ### END SOLUTION
 
 # %% [markdown]

@@ -88,6 +88,7 @@ plots.images(shown, columns=7, size=1.2, title=title)
 
 # %%
 NUMBERS = {"15-scene": (4, 10, 25), "solar-cells": (10, 40, 150)}  # images a class to learn from
+# To save time "everything" is from block4 on: the first blocks, with the largest maps, stay as they are.
 HOW = {"size": SIZE, "batch": 16, "epochs": 4, "epochs_last": 0, "epochs_scratch": 3, "views": "one"}
 HOW |= {"head_rate": 1e-3, "body_rate": 5e-4, "decay": 0.9, "all_from": "block4", "norms_still": True}
 
@@ -111,18 +112,20 @@ results = {}
 for name in sets:
     results[name] = runs(name, "extract", NUMBERS[name]) + runs(name, "fine_tune", NUMBERS[name])
     results[name] += runs(name, "scratch", [MOST[name]], **({"batch": 32} if QUICK else {}))
-    for method in ("extract", "fine_tune"):  # a handful of images says little: five draws of them
-        results[name] += runs(name, method, [LEAST[name]], seeds=range(len(SEEDS), 5))
+    for method in ("extract", "fine_tune"):  # a handful of images says little: three draws of them
+        results[name] += runs(name, method, [LEAST[name]], seeds=range(len(SEEDS), 3))
 {name: [str(line) for line in transfer.summary(found)] for name, found in results.items()}
 
 # %% [markdown]
 # Each number is a mean over seeds; ± is the standard deviation. A seed changes which images we learn from, and all that
 # is random in training. (Where a number takes every training image there is, as the full budget's 100 scenes a class do,
-# only training is random.) Rates and epochs were chosen on *training* images, not on the test images.
+# only training is random.) The test images are always the same. They are few, too: 300 of them alone make a mean
+# uncertain by 2 to 3 points, however small its ± is. So we compare methods on the *same* draws and the same test images.
+# Rates and epochs were chosen on *training* images, not on the test images.
 
 # %% tags=["item-34", "item-36"]
 guessing = {name: 1 / len(sets[name][0].classes) for name in sets}
-title = f"Codes are {'far ' * QUICK}better than training from scratch;\nfine-tuning needs images to pay"
+title = "Codes are better than training from scratch;\nfine-tuning gains most from more images"
 tuning.by_number(results, guessing, title=title)
 
 
@@ -142,10 +145,10 @@ for name in sets:
 {name: gain(name, "extract", "scratch", MOST[name]) for name in sets}
 
 # %% [markdown]
-# Training from scratch is behind, and far behind except perhaps with the full budget's 1,200 solar cells: millions of
-# weights can't be found from so few images in so few steps. Mind that in the quick budget the steps are *very* few: three
+# Training from scratch is behind: millions of weights can't be found from so few images in so few steps. (With the full
+# budget's 1,200 solar cells it may come near.) Mind that in the quick budget the steps are *very* few: three
 # epochs, 30 to 40 steps, fewer than fine-tuning takes. So the bar shows what a short training reaches, not all that the
-# images allow. With 100 scenes a class, 40 epochs at 224 pixels gave 81 %, codes 92 % (the README's figures): still behind,
+# images allow: in section 7 a small network, trained for longer, halves the gap. With 100 scenes a class, 40 epochs at 224 pixels gave 81 %, codes 92 % (the README's figures): still behind,
 # but not hopeless. He et al. (2019) show for the detection of objects that training from scratch can catch up: with a long
 # schedule, and from about ten thousand images on.
 #
@@ -157,17 +160,38 @@ pays
 
 # %% tags=["item-36"]
 few, many = (torch.tensor([pays[name][number[name]] for name in sets]).mean(0) for number in (LEAST, MOST))
-assert few.mean() < -few.std() / len(few) ** 0.5, "with a handful of images, fine-tuning loses to the codes, on average"
+if QUICK:
+    assert few.mean() < -few.std() / len(few) ** 0.5, "a handful of images, few steps: fine-tuning loses to the codes"
 assert many.mean() > few.mean(), "with more images the balance moves towards fine-tuning"
 assert QUICK or "15-scene" not in sets or sum(pays["15-scene"][MOST["15-scene"]]) > 0, "224 pixels: fine-tuning wins"
 said = {"a handful": few, "many": many}  # points, the mean over the sets, for each seed
 {name: [round(points, 1) for points in values.tolist()] for name, values in said.items()}
 
 # %% [markdown]
-# With a handful of images fine-tuning *loses* (on average over the sets and the draws): it moves millions of weights to
-# please a few pictures. With more images the balance moves to its side. In the quick budget small images, few steps and
-# few draws leave much noise. With 224 pixels, all training images and some more epochs it wins on both sets, and clearly:
-# `python benchmarks/accuracy.py` measures that in hours, and the README shows the result.
+# In the quick budget fine-tuning *loses* with a handful of images (on average over the sets and the draws), and with
+# more images the balance moves to its side. *Why? Are a few pictures too few for millions of weights? Or are four epochs
+# of 20 cells, in batches of 16, too few steps?* More images were more steps, too. So we take the same few images, and three
+# times as many epochs (as many as the full budget has):
+
+# %% tags=["item-36"]
+PATIENT = {"epochs": 12} if QUICK else {}
+patient = {name: runs(name, "fine_tune", [LEAST[name]], seeds=range(3), **PATIENT) for name in sets}
+by_codes = {(name, run.per_class, run.seed): run for name in sets for run in results[name] if run.method == "extract"}
+ahead = {n: [100 * (r.accuracy - by_codes[n, LEAST[n], r.seed].accuracy) for r in patient[n]] for n in sets}
+{name: [round(points, 1) for points in values] for name, values in ahead.items()}
+
+# %% tags=["item-36"]
+patience = torch.tensor([ahead[name] for name in sets]).mean(0) - few  # the same draws
+assert not QUICK or patience.mean() > 2 * patience.std() / len(patience) ** 0.5, "more steps: that is what was missing"
+f"more epochs bring {patience.mean():+.1f} ± {patience.std():.1f} points"
+
+# %% [markdown]
+# In the quick budget it was the steps: with three times as many, fine-tuning is about where the codes are, for many
+# times their cost. But more steps alone don't make it the winner. The full budget has twelve epochs from the start, at
+# 224 pixels, and there a handful of images (4 scenes or 10 cells a class, lesson 8) left fine-tuning 3 to 5 points
+# behind a linear classifier. Small images, few steps and few draws leave much noise here. With 224 pixels, all training
+# images and some epochs it wins on both sets, and clearly: `python benchmarks/accuracy.py` measures that in hours, and
+# the README shows the result.
 #
 # The rest of the lesson asks *how* to fine-tune, and what can go wrong.
 #
@@ -335,12 +359,12 @@ assert spoilt > spread / len(parts) ** 0.5, "what the large rate has destroyed, 
 assert tuning.mean_spread(lost("head first, body 1/10"))[0] < 5, "a tenth of the rate spares the body"
 
 # %% [markdown]
-# At one rate the body is spoilt, behind a good head as well: even a fresh head finds less in its codes. A tenth of the
-# rate saves it, and *then* head first helps, too: the codes turn less. (Without 15-Scene, the fresh head's loss behind a
-# good head is hardly larger than its spread; there the cosine is the clearer evidence.)
+# At one rate the codes turn away from what they were (the cosine), behind a good head as well, and a fresh head finds
+# less in them. (Without 15-Scene, what it loses behind a good head is about as large as its spread: there the cosine is
+# the evidence.) A tenth of the rate saves the body, and *then* head first helps, too: the codes turn less.
 #
 # Now look at the *accuracies* of the first table: after this one epoch they all are below that of the fitted head on the
-# untouched body. On so few images fine-tuning doesn't pay (section 1), least of all at a rate that never falls: the codes
+# untouched body. In so few steps fine-tuning doesn't pay (section 1), least of all at a rate that never falls: the codes
 # turn, and the head, which was fitted to the old ones, doesn't follow. But in the careful arms a fresh head shows that the
 # body has lost hardly anything.
 #
@@ -779,11 +803,12 @@ for name, found in little.items():
 # *Is it so here? Write your guess for each case before you go on.* In the quick budget "little" is 4 scenes or 10 solar
 # cells a class, "a lot" is 25 or 150: less and more, rather, since 25 is still little for most. One method is still
 # missing: a linear classifier on the codes of an earlier stage. We take block6 (the best of three on these test images
-# at 64 pixels, so its gain may look a little too large). As codes cost little, we draw the images five times.
+# at 64 pixels, so its gain may look a little too large). Fine-tuning gets twelve epochs where data is little, as section 1 has shown; in the quick budget "all" is from block4 on, "a few" from
+# block6 on.
 
 
 # %% tags=["item-33", "item-36"]
-def linear_on(stage, name, per_class, draws=range(5)):
+def linear_on(stage, name, per_class, draws):
     """Test accuracies of a linear classifier on the codes of a stage, one for each draw of the images."""
     images, split = sets[name]
     network, found = backbones.load(), []
@@ -799,12 +824,15 @@ def linear_on(stage, name, per_class, draws=range(5)):
 
 # %% tags=["item-36"]
 def case(name, number):
-    """Four methods, in the order in which one would try them -> accuracies over the draws or the seeds."""
+    """Four methods, in the order in which one would try them -> accuracies, all over the same draws."""
+    little = number == LEAST[name]
+    how = {"seeds": range(3), **PATIENT} if little else {"seeds": SEEDS}
+    last = LAST_BLOCKS | ({"epochs_last": 12} if little else {})
     return {
-        "linear, top codes": linear_on("penultimate", name, number),
-        "linear, earlier stage": linear_on("block6", name, number),
-        "fine-tune a few": [run.accuracy for run in runs(name, "fine_tune", [number], **LAST_BLOCKS)],
-        "fine-tune all": [run.accuracy for run in runs(name, "fine_tune", [number])],
+        "linear, top codes": linear_on("penultimate", name, number, how["seeds"]),
+        "linear, earlier stage": linear_on("block6", name, number, how["seeds"]),
+        "fine-tune a few": [run.accuracy for run in runs(name, "fine_tune", [number], **how | last)],
+        "fine-tune all": [run.accuracy for run in runs(name, "fine_tune", [number], **how)],
     }
 
 
@@ -819,40 +847,44 @@ for amount, number in zip(AMOUNTS, (LEAST, MOST), strict=True):
 tuning.decision_table(measured, title="The decision table, measured: the best mean of each case is red")
 
 # %% [markdown]
-# ± is the spread over five draws of the images (linear; none where all images are drawn), or over the seeds, which are the
-# first of these draws (fine-tuned). In the next cell, methods are compared on the same draws.
+# ± is the spread over two or three draws of the images, the same for all methods of a case. (For a linear classifier there
+# is none where all images are drawn.)
 
 
 # %% tags=["item-36"]
 def best(case, methods):
-    """The highest mean of some methods, over the draws that all of them have."""
-    return max(tuning.mean_spread(measured[case][method][: len(SEEDS)])[0] for method in methods)
+    """The highest mean of some methods."""
+    return max(tuning.mean_spread(measured[case][method])[0] for method in methods)
 
 
 # %% tags=["item-36"]
 linear_ones, tuned = ("linear, top codes", "linear, earlier stage"), ("fine-tune a few", "fine-tune all")
 for name in results:
-    where = ("little", kinds[name])
-    assert best(where, linear_ones) > best(where, tuned), f"{name}, little data: a linear classifier is the best"
+    where, error = ("little", kinds[name]), 0.03  # the standard error that the test images alone make
+    assert best(where, linear_ones) > best(where, tuned) - error, f"{name}, little data: as good as any fine-tuning"
 behind = [[best((n, kinds[name]), linear_ones) - best((n, kinds[name]), tuned) for name in results] for n in AMOUNTS]
 assert sum(behind[1]) < sum(behind[0]), "with a lot of data, fine-tuning catches up"
 
 # %% [markdown]
-# *Is the earlier stage better than the top?* Draw by draw, in points:
+# *Is the earlier stage better than the top?* As codes cost little, we draw the images five times. Draw by draw, in points:
 
 
 # %% tags=["item-33", "item-36"]
-def earlier(case):
-    """The earlier stage's accuracy minus that of the top codes: mean and spread over the draws."""
-    top, early = (measured[case][method] for method in linear_ones)
+def earlier(name, number):
+    """The earlier stage's accuracy minus that of the top codes: mean and spread over five draws."""
+    top, early = (linear_on(stage, name, number, range(5)) for stage in ("penultimate", "block6"))
     return tuning.mean_spread([100 * (b - a) for a, b in zip(top, early, strict=True)])
 
 
-{case: "{:+.1f} ± {:.1f}".format(*earlier(case)) for case in measured}
+{
+    f"{name}, {n[name]} a class": "{:+.1f} ± {:.1f}".format(*earlier(name, n[name]))
+    for n in (LEAST, MOST)
+    for name in results
+}
 
 # %% tags=["item-33", "item-36"]
 for name in results:
-    mean, spread = earlier(("little", kinds[name]))
+    mean, spread = earlier(name, LEAST[name])
     if QUICK:
         assert mean > spread / 5**0.5, f"{name}, little data, small images: the earlier stage is better on average"
     elif name == "15-scene":
@@ -860,8 +892,8 @@ for name in results:
 
 # %% [markdown]
 # What our table says, and what it doesn't:
-# - **Little data**: a linear classifier wins, whatever the images. In the quick budget the earlier stage has the higher
-#   mean, and not only for the solar cells: at 64 pixels even a photograph is not what ImageNet's top layers were trained
+# - **Little data**: a linear classifier, on the better stage, is as good as any fine-tuning, for a small part of its
+#   cost. In the quick budget the earlier stage has the higher mean, and not only for the solar cells: at 64 pixels even a photograph is not what ImageNet's top layers were trained
 #   on. (At the full budget's 224 the scenes' top codes are the better ones.) For the solar cells the gain is about as
 #   large as its spread (lesson 8 asks again, with another classifier).
 # - **A lot of data**: fine-tuning catches up. Where bars are within each other's spread, the table doesn't decide.
@@ -965,6 +997,10 @@ check.score()
 # once. With 100 images a class of a very different kind I would first try a linear classifier on codes of the top and
 # of an earlier stage, as that has few weights to fit and can't destroy anything. Then I would fine-tune, head first
 # with a small rate for the body, and believe a gain only when it is larger than the spread over seeds.
+#
+# Marking: 1 point for BatchNorm's statistics, which move in training mode though the weights are frozen, and for the loss
+# that is computed with the batch's own. 1 point for a test that would tell (running means, or the training images in
+# evaluation mode). 1 point for a method that fits 100 images a class, with its reason.
 # ### END SOLUTION
 
 # %% [markdown]

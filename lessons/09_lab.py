@@ -274,10 +274,12 @@ assert mean[1, 0] < 0.56, "a ladder hardly moves"
 
 
 # %%
-def dots(results, title, xlabel="validation accuracy"):
-    """A row for each name: a dot a value, and a bar at their mean; the first on top."""
+def dots(results, title, xlabel="validation accuracy", error=()):
+    """A row for each name: a dot a value, a bar at their mean, and a line of ± error there; the first on top."""
     figure, axis = plt.subplots(figsize=(7, 0.45 * len(results) + 1.2), layout="constrained")
-    for row, values in enumerate(results.values()):
+    for row, (name, values) in enumerate(results.items()):
+        if name in error:
+            axis.errorbar(statistics.mean(values), row, xerr=error[name], color=plots.COLOURS["black"], capsize=4)
         axis.plot(values, [row] * len(values), "o", color=plots.COLOURS["sky"], alpha=0.8)
         axis.plot(statistics.mean(values), row, "|", color=plots.COLOURS["black"], markersize=18, markeredgewidth=2)
     axis.set(yticks=range(len(results)), yticklabels=list(results), xlabel=xlabel, title=title)
@@ -577,7 +579,8 @@ if quick or len(labelled.classes) > 2:  # with all solar cells, scratch may come
 {name: f"{statistics.mean(v):.1%} ± {error[name]:.1%}" for name, v in rows.items()}
 
 # %% tags=["item-40"]
-dots(rows, "The last layer alone is ahead of training from scratch" + "\n(about 225 images to learn from)" * quick)
+title = "The last layer alone is ahead of training from scratch" + "\n(about 225 images to learn from)" * quick
+dots(rows, title, error=error)
 
 # %% [markdown]
 # The number behind ± is the standard error of *one* division, from the number of its validation images: 68 % of such

@@ -32,7 +32,7 @@ PUBLISHED = {  # (set, measure) -> what others reached
 }
 
 
-def table(lessons: list[Path], measured: dict, address: str, branch: str = "main") -> str:
+def table(lessons: list[Path], measured: dict, address: str) -> str:
     """The lessons with the measured minutes of each budget, and Colab badges when the course has an address."""
     budgets = [name for name in ("quick", "full") if name in measured]
     head = ["Lesson", *(f"Minutes ({name})" for name in budgets), *(["Colab"] if address else [])]
@@ -45,7 +45,7 @@ def table(lessons: list[Path], measured: dict, address: str, branch: str = "main
             row.append(f"{run['seconds'] / 60:.1f}" if run else "")
         if address:
             path = address.removeprefix("https://github.com/")
-            link = f"https://colab.research.google.com/github/{path}/blob/{branch}/notebooks/{source.stem}.ipynb"
+            link = f"https://colab.research.google.com/github/{path}/blob/main/notebooks/{source.stem}.ipynb"
             row.append(f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})")
         rows.append(row)
     notes = [f"{name.capitalize()}: {measured[name]['machine']}." for name in budgets]

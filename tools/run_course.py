@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -27,7 +28,6 @@ import psutil
 from tools import lesson, site
 from tools.execute import Interrupted, Interruption, LessonFailed, execute
 
-_PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "scikit-image", "matplotlib")
 _SOURCES = (".py", ".html", ".js", ".css")  # of helpers and the pages of its explorers
 _SETTINGS = ("COURSE_BUDGET", "COURSE_DEVICE", "DATA_DIR")
 
@@ -85,7 +85,8 @@ def key(source: Path) -> str:
     files = sorted(path for path in (lesson.ROOT / "helpers").rglob("*.*") if path.suffix in _SOURCES)
     for path in [lesson.LESSONS / "_setup.py", *files]:
         digest.update(path.read_bytes())
-    versions = {name: _version(name) for name in _PACKAGES}
+    required = re.findall(r"^[\w-]+", (lesson.ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    versions = {name: _version(name) for name in required}
     gpu = shutil.which("nvidia-smi") is not None  # it chooses the budget where the user doesn't
     digest.update(json.dumps([versions, platform.python_version(), _settings(), gpu]).encode())
     return digest.hexdigest()

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
-from helpers import weights
+from helpers import pictures, weights
 from helpers.weights import NoWeights as NoWeights
 
 
@@ -230,10 +231,12 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def predict(backbone: Backbone, image: Image.Image, top: int = 5) -> list[tuple[str, float]]:
-    """The ``top`` ImageNet classes of a picture with their probabilities, the likeliest first."""
+def predict(backbone: Backbone, image: Image.Image | str | Path, top: int = 5) -> list[tuple[str, float]]:
+    """The ``top`` ImageNet classes of a picture (or of an image file) with their probabilities, the likeliest first."""
     if backbone.head.out_features != 1000:
         raise ValueError(f"{backbone.name} has {backbone.head.out_features} classes here, not ImageNet's 1,000.")
+    if not isinstance(image, Image.Image):
+        image = pictures.upright(Path(image).read_bytes())
     pixels = backbone.preprocess(image).to(backbone._mean.device)
     with evaluating(backbone):
         probabilities = backbone(pixels).softmax(1)[0]

@@ -680,7 +680,8 @@ effective
 # %% tags=["item-7"]
 # The square root of each gradient, so that faint parts show; the middle of the image, as far as block4 sees.
 titles = [f"{s}: sees {theory[s]:g}, 95 % in {effective[s]}" for s in gradients]
-seen = slice(128 - round(0.6 * theory["block4"]), 128 + round(0.6 * theory["block4"]))
+first, end = fields["block4"].span(round(128 / fields["block4"].jump))
+seen = slice(first - 5, end + 5)
 shown = [(gradient / gradient.max()).sqrt()[seen, seen] for gradient in gradients.values()]
 figure = plots.images(
     shown, titles, title="A unit sees the blue square, but mostly uses the middle of it", cmap="magma"

@@ -929,12 +929,14 @@ best = {name: max(found, key=lambda stage: np.mean(found[stage])) for name, foun
 assert gain("solar-cells").max() < 0.03, "solar cells: the late stages add nothing"
 peak = np.array(stage_accuracy["digits"]["block5"]) - np.array(stage_accuracy["digits"]["penultimate"])
 assert peak.min() > 0, "digits: the last stages lose what the middle knew"
-assert "15-scene" not in sets or gain("15-scene").min() > 0.05, "scenes: the late stages know more than the middle"
+if "15-scene" in sets:
+    scenes = gain("15-scene")
+    assert scenes.mean() > scenes.std(ddof=1), "scenes: the late stages know more than the middle"
 
 # %% [markdown]
-# Early stages are *generic*: an edge is an edge. Late ones are *specific* to photographs of things. That helps scenes.
-# Solar cells gain nothing by it, and digits lose a part of what block 5 knew. For a very different task, try codes from
-# the middle as well, and compare (lesson 8 does so).
+# Early stages are *generic*: an edge is an edge. Late ones are *specific* to photographs of things. That helps scenes,
+# by some points in such small images. Solar cells gain nothing by it, and digits lose a part of what block 5 knew. For
+# a very different task, try codes from the middle as well, and compare (lesson 8 does so).
 
 # %% tags=["item-20", "item-19"]
 chosen = ("block1", "block4", "penultimate")

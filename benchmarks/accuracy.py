@@ -120,6 +120,7 @@ def together(name: str, options: argparse.Namespace) -> None:
         train, test = image_set.subset(split.train), image_set.subset(split.test)
         settings = {"codes": members, "fine_tuned": tuned, "sharper": sharper} | tuning
         file = transfer.result_file((ALL, settings, seed, train.fingerprint, test.fingerprint), __file__)
+        checkpoint = file.with_suffix(".checkpoint")
         if (text := transfer.read(file)) is None:
             start, measured = time.perf_counter(), {}
             found = torch.cat([_codes(net, one) for (net, _), one in zip(members, sets, strict=True)], dim=1)
@@ -130,7 +131,6 @@ def together(name: str, options: argparse.Namespace) -> None:
                 machine.seed_everything(seed)
                 network = backbones.load(tuned)
                 full = dataclasses.replace(transfer.SETTINGS["full"], **tuning)
-                checkpoint = file.with_suffix(".checkpoint")
                 transfer.fine_tune(network, train, full, seed, checkpoint=checkpoint)
                 own = training.evaluate(network, test, size=full.size, flip=True)
                 print(f"{name} {tuned} fine_tune split {number}: {own.accuracy:.2%}", flush=True)
@@ -139,7 +139,7 @@ def together(name: str, options: argparse.Namespace) -> None:
             rows = [_row(name, method, seed, settings, test, *what) for method, what in measured.items()]
             text = json.dumps(rows)
             transfer.write(file, text)
-            transfer.forget(file.with_suffix(".checkpoint"))
+            transfer.forget(checkpoint)
         for row in json.loads(text):
             results.append(transfer.Result(**row))
             print(f"{name} {ALL} {row['method']} split {number}: {_said(results[-1])}", flush=True)

@@ -124,7 +124,8 @@ most_disturbing
 # %% [markdown]
 # A network that was trained on 1.28 million images ignores a lot, at least on this cat: the mirror, which its training
 # contained, and even "upside down", which photographs hardly ever are, and the negative (which it may have met:
-# EfficientNets are trained with AutoAugment, of section 6). What disturbs it most are noise and a colour that no cat has.
+# EfficientNets are trained with AutoAugment, of section 6). What disturbs it most are noise and a colour that no cat
+# has.
 #
 # *Is a change that doesn't disturb the network always a good augmentation?* No: the network was asked for **cats**. Each
 # of these changes is fine *somewhere*. None is fine *everywhere*:
@@ -137,9 +138,9 @@ most_disturbing
 # | traffic lights | crops, noise | another hue |
 #
 # ### Exercise 1 · ignore it? (2 points)
-# Set `ignore` to a dictionary with the eight keys that the cell lists. A value is `True` if the network should ignore the
-# change, `False` if the change alters (or may alter) the right answer, or makes an image that the network will never meet.
-# For example, the value of "cat, darker" is `True`.
+# Set `ignore` to a dictionary with the eight keys that the cell lists. A value is `True` if the network should ignore
+# the change, `False` if the change alters (or may alter) the right answer, or makes an image that the network will
+# never meet. For example, the value of "cat, darker" is `True`.
 
 # %% nbgrader={"grade": false, "grade_id": "ignore", "locked": false, "schema_version": 3, "solution": true, "task": false}
 # The keys: "digit, mirrored"   "digit, moved by one pixel"   "street, mirrored"   "street, upside down"
@@ -272,9 +273,9 @@ assert (taken_for[3], taken_for[5]) == (5, 3), "they are taken for each other"
 
 # %% [markdown]
 # To tell a 3 from a 5, look at the upper half: is it open on the left or on the right? That is what a flip tells the
-# network to ignore. A 0 or a 1 is not told apart by its left and right, and so it suffers little. Most others lose little,
-# too, though mirrored they are no digits, and some even resemble another one (look at the 2). What counts is not what a
-# mirror image looks like to us: a flip costs most where it removes the very difference between two classes.
+# network to ignore. A 0 or a 1 is not told apart by its left and right, and so it suffers little. Most others lose
+# little, too, though mirrored they are no digits, and some even resemble another one (look at the 2). What counts is
+# not what a mirror image looks like to us: a flip costs most where it removes the very difference between two classes.
 #
 # ## 3. Light: an offset along the principal colours
 #
@@ -542,8 +543,8 @@ late.mean().item(), late_plain.mean().item()
 # plain one. The curve on held-out, unchanged images decides; here it is lower and does not turn up. With a wrong
 # augmentation (a flip for digits) the training loss is higher as well, but the held-out curve is worse, too.
 #
-# Marking: 1 for why the training loss is higher and isn't comparable, 1 for the held-out curve that decides, also when the
-# augmentation is wrong.
+# Marking: 1 for why the training loss is higher and isn't comparable, 1 for the held-out curve that decides, also when
+# the augmentation is wrong.
 # ### END SOLUTION
 
 # %% [markdown]
@@ -551,8 +552,8 @@ late.mean().item(), late_plain.mean().item()
 #
 # **mixup** (Zhang 2018) blends two images, and their labels in the same proportion. **CutMix** (Yun 2019) pastes a
 # rectangle of one into the other; the labels are mixed by area. The share λ is drawn for each batch, from a Beta(α, α)
-# distribution: α = 1 draws evenly from 0-1; with a small α (0.4, say) λ lies mostly near 0 or 1, and one image dominates.
-# torchvision has both, for batches.
+# distribution: α = 1 draws evenly from 0-1; with a small α (0.4, say) λ lies mostly near 0 or 1, and one image
+# dominates. torchvision has both, for batches.
 
 # %% tags=["item-29"]
 torch.manual_seed(1)
@@ -900,8 +901,8 @@ assert (shift < 2.5).all(), "MNIST's digits were centred when it was made: the c
 f"turns up to {turn.mean():.0f} ± {turn.std():.0f} degrees, shifts up to {shift.mean():.1f} ± {shift.std():.1f} pixels"
 
 # %% [markdown]
-# Values that look sensible, found by gradient. *Does a network learn better with the learned policy than with the one it started
-# from?*
+# Values that look sensible, found by gradient. *Does a network learn better with the learned policy than with the one
+# it started from?*
 
 # %% tags=["item-29"]
 started = [learn(learnable.standard_steps(28).to(DEVICE).requires_grad_(False), seed) for seed in SEEDS]
@@ -933,11 +934,12 @@ f"learning the policy: {100 * better.mean():+.1f} ± {100 * better.std():.1f} po
 
 # %% [markdown]
 # The learned policy is better than where it started (on average: not always with every seed), but only about as good as
-# no augmentation at all. With the same steps a person's policy gains several points, as many as section 5's. So it isn't
-# the steps that fail. The critic asks "does it look real?", not "does it help?". Shifts help, but all digits of MNIST are
-# centred: the critic notices a shift, and drives it out. Unchanged images look real, too; so if you let it run on, every
-# probability shrinks. That is why the search is stopped early, and why the full method adds a classification loss.
-# (Besides, the gradient through a hard toss is an approximation: trust the direction, not the last digit.)
+# no augmentation at all. With the same steps a person's policy gains several points, as many as section 5's. So it
+# isn't the steps that fail. The critic asks "does it look real?", not "does it help?". Shifts help, but all digits of
+# MNIST are centred: the critic notices a shift, and drives it out. Unchanged images look real, too; so if you let it
+# run on, every probability shrinks. That is why the search is stopped early, and why the full method adds a
+# classification loss. (Besides, the gradient through a hard toss is an approximation: trust the direction, not the last
+# digit.)
 #
 # ## 8. Test-time augmentation
 #

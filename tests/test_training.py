@@ -209,10 +209,8 @@ def test_a_single_step_moves_the_weights():
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_a_group_without_a_weight_decay_gets_the_one_asked_for(optimiser):
-    model = fresh()
     found = []
     for decay in (0.0, 0.5):
-        torch.manual_seed(0)
         model = fresh()
         groups = [{"params": list(model.parameters()), "lr": 1e-2}]
         training.fit(model, TRAIN, epochs=2, groups=groups, weight_decay=decay, optimiser=optimiser)

@@ -63,18 +63,17 @@ def test_other_labels_or_another_name_are_another_experiment(cache, change):
 def test_an_interrupted_experiment_keeps_no_result_and_goes_on(cache, monkeypatch):
     options = {"budget": "full", "progress": False, **FAST, "epochs": 3}
     expected = transfer.run("fine_tune", stripes(60), seed=0, cache=False, **options)
-    real, calls = training.evaluate, []
-    steps = training._Stepper.step
+    steps, calls = training._Stepper.step, []
 
     def step(self, *batch):
         calls.append(1)
-        if len(calls) == 8:  # of three a epoch: in the second one after the head's
+        if len(calls) == 8:  # of three an epoch: in the second one after the head's
             raise KeyboardInterrupt
         return steps(self, *batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(training._Stepper, "step", step)
-        patch.setattr(training, "evaluate", lambda *a, **k: pytest.fail("measured") or real(*a, **k))
+        patch.setattr(training, "evaluate", lambda *a, **k: pytest.fail("measured"))
         with pytest.raises(KeyboardInterrupt):
             transfer.run("fine_tune", stripes(60), seed=0, **options)
     assert not list((cache / "results").glob("*.json")) and len(list((cache / "results").iterdir())) == 2

@@ -865,8 +865,9 @@ linear_ones, tuned = ("linear, top codes", "linear, earlier stage"), ("fine-tune
 for name in results:
     where, error = ("little", kinds[name]), 0.03  # the standard error that the test images alone make
     assert best(where, linear_ones) > best(where, tuned) - error, f"{name}, little data: as good as any fine-tuning"
+    assert best(("a lot", kinds[name]), tuned) > best(("a lot", kinds[name]), linear_ones) - error, f"{name}: as good"
 behind = [[best((n, kinds[name]), linear_ones) - best((n, kinds[name]), tuned) for name in results] for n in AMOUNTS]
-assert sum(behind[1]) < sum(behind[0]), "with a lot of data, fine-tuning catches up"
+assert QUICK or sum(behind[1]) < min(0, sum(behind[0])), "a lot of data, 224 pixels: fine-tuning wins"
 
 # %% [markdown]
 # *Is the earlier stage better than the top?* As codes cost little, we draw the images five times. Draw by draw, in
@@ -901,7 +902,9 @@ for name in results:
 #   a photograph is not what ImageNet's top layers were trained on. (At the full budget's 224 the scenes' top codes are
 #   the better ones.) For the solar cells the gain is about as large as its spread (lesson 8 asks again, with another
 #   classifier).
-# - **A lot of data**: fine-tuning catches up. Where bars are within each other's spread, the table doesn't decide.
+# - **A lot of data**: fine-tuning is as good as any linear classifier, and at the full budget's 224 pixels it wins (first
+#   draws: 94.3 % against 91.8 % on 100 scenes a class, 87.3 % against 84.3 % on 600 cells a class). Where bars are within
+#   each other's spread, the table doesn't decide.
 #
 # ### Exercise 5 · the table as a rule (2 points)
 # Write the *textbook's* table as a function `advise(per_class, similar, enough=50)`. `per_class` is the number of images

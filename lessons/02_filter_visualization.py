@@ -61,8 +61,8 @@ full = machine.budget() == "full"
 # A **linear classifier** computes one score a class: a dot product of the image with a weight for each pixel. These
 # weights have the shape of an image. The score is high where image and weights agree: the weights are a **template**.
 #
-# Three small networks learn 3,750 handwritten digits: a linear classifier, an MLP (multi-layer perceptron: 32 hidden units,
-# each connected to all pixels), and a ConvNet whose filters see 7×7 pixels.
+# Three small networks learn 3,750 handwritten digits: a linear classifier, an MLP (multi-layer perceptron: 32 hidden
+# units, each connected to all pixels), and a ConvNet whose filters see 7×7 pixels.
 #
 # *Predict: what will the ten templates of the linear classifier look like? And the 7×7 filters?*
 
@@ -107,6 +107,8 @@ title, largest = "A linear classifier learns one template a class", float(templa
 plots.images(templates, digits.classes, title=title, columns=5, size=1.2, limits=(-largest, largest))
 
 # %% [markdown]
+# (Strong weight decay, see section 2, makes the noise of the start fade from the pictures.)
+#
 # White is a positive weight: ink here speaks *for* the class. Black speaks against it, gray is 0. The 0 is a ring, and
 # its middle must be empty. Each class has only this one template, for all ways to write the digit.
 #
@@ -121,11 +123,13 @@ likeness.diag()
 
 # %% tags=["item-16"]
 hidden = first_weights["MLP"][:20].view(-1, 28, 28)
-plots.images(hidden, title="An MLP has a bank of whole-image templates, shared by all classes", columns=10, size=0.9)
+title, largest = "An MLP has a bank of whole-image templates, shared by all classes", float(hidden.abs().max())
+plots.images(hidden, title=title, columns=10, size=0.9, limits=(-largest, largest))
 
 # %% tags=["item-16"]
 local = first_weights["ConvNet"][:, 0]
-plots.images(local, title="A conv layer has local templates: strokes and edges", columns=8, size=0.9)
+title, largest = "A conv layer has local templates: strokes and edges", float(local.abs().max())
+plots.images(local, title=title, columns=8, size=0.9, limits=(-largest, largest))
 
 # %% [markdown]
 # A whole-image template knows *where* the ink must be. *Predict: what happens to the three accuracies when all test
@@ -144,14 +148,14 @@ accuracy = {
     kind: np.array([[training.evaluate(net, moved(test, s)).accuracy for s in shifts] for net in nets])
     for kind, nets in networks.items()
 }  # kind: (seeds, shifts)
-{kind: [f"{m:.2f} ± {s:.2f}" for m, s in zip(a.mean(0), a.std(0), strict=True)] for kind, a in accuracy.items()}
+{kind: [f"{m:.2f} ± {s:.2f}" for m, s in zip(a.mean(0), a.std(0, ddof=1), strict=True)] for kind, a in accuracy.items()}
 
 # %% tags=["item-16"]
 lost = {kind: a[:, 0] - a[:, -1] for kind, a in accuracy.items()}
 assert min(lost["linear"].min(), lost["MLP"].min()) > 0.4 > 0.15 > lost["ConvNet"].max(), f"for every seed: {lost}"
 for kind, colour in zip(kinds, ("vermilion", "orange", "blue"), strict=True):
     a = accuracy[kind]
-    plt.errorbar(shifts, a.mean(0), a.std(0), label=kind, color=plots.COLOURS[colour], marker="o", capsize=3)
+    plt.errorbar(shifts, a.mean(0), a.std(0, ddof=1), label=kind, color=plots.COLOURS[colour], marker="o", capsize=3)
 plt.gca().set(title="Whole-image templates break when the image moves", ylim=(0, 1))
 plt.gca().set(xticks=shifts, xlabel="shift of the test digits, pixels", ylabel="test accuracy (mean ± spread of seeds)")
 plt.legend()
@@ -194,8 +198,8 @@ assert shapes["alexnet"] == (64, 3, 11, 11) and all(shapes[n] == (64, 3, 7, 7) f
 
 
 # %% [markdown]
-# Now the filters. A weight is a square of the same size in every network, and mid-gray is zero. Each filter is stretched
-# to full contrast, so strengths can't be compared between filters.
+# Now the filters. A weight is a square of the same size in every network, and mid-gray is zero. Each filter is
+# stretched to full contrast, so strengths can't be compared between filters.
 
 
 # %% tags=["item-17"]
@@ -299,9 +303,9 @@ kinds_of
 # Each network looks for both. And a few filters are dead: **weight decay** (each step also makes every weight a little
 # smaller) pulls a filter to zero when the loss has no use for it.
 #
-# *What can't a 3×3 filter do?* It can't be **sure of a direction**. Move a grating (light and dark stripes) through all
-# directions. Over how many of the 180 degrees does the filter answer at least half as strongly as at its best? For a
-# filter that answers to one direction only, this angle is small.
+# *What do 3×3 filters rarely do?* Few of them are **sure of a direction**. Move a grating (light and dark stripes)
+# through all directions. Over how many of the 180 degrees does the filter answer at least half as strongly as at its
+# best? For a filter that answers to one direction only, this angle is small.
 
 
 # %% tags=["item-17"]
@@ -322,8 +326,9 @@ widths = {name: direction_width(w[shares(w) < 0.5]).median().item() for name, w 
 widths
 
 # %% [markdown]
-# A typical 3×3 filter answers to more than half of all directions. A 3×3 network has to find directions later, by
-# stacking layers. (Two or three of them make a larger filter: lesson 1.)
+# The *median* 3×3 filter answers to more than half of all directions. (A stripe, `[-1, 2, -1]`, would have about 50°:
+# it can be done, but only for the finest stripes.) A 3×3 network has to find directions later, by stacking layers. (Two
+# or three of them make a larger filter: lesson 1.)
 #
 # ## 3. Large filters, learned here
 #
@@ -389,9 +394,9 @@ counts, directions, widths
 # %% [markdown]
 # ## 4. What becomes of a photograph, stage by stage
 #
-# The deeper layers show themselves by what they *do*. We look at five layers of EfficientNet-Lite0, each after its ReLU,
-# so that a unit is silent (0) or active. ("Block 4" is here a layer inside the fourth block. Lesson 1's 147 pixels are
-# those of the block's end, as `block4` is in the curves below.) How much of the image does one unit see?
+# The deeper layers show themselves by what they *do*. We look at five layers of EfficientNet-Lite0, each after its
+# ReLU, so that a unit is silent (0) or active. ("Block 4" is here a layer inside the fourth block. Lesson 1's 147
+# pixels are those of the block's end, as `block4` is in the curves below.) How much of the image does one unit see?
 
 # %% tags=["setup"]
 lite0 = backbones.load("efficientnet_lite0").requires_grad_(False)  # nothing is trained here
@@ -424,8 +429,8 @@ title = "From fine contours to coarse maps of where something is"
 plots.images(shown, titles, title=title, columns=7, size=1.25, cmap="magma")
 
 # %% [markdown]
-# The stem draws contours; one can still recognise the cat. Later maps are coarse. They say "something is here", and most
-# of them stay silent. Over fourteen photographs:
+# The stem draws contours; one can still recognise the cat. Later maps are coarse. They say "something is here", and
+# most of their *places* stay silent. The share of units that are 0, over fourteen photographs:
 
 # %% tags=["item-20"]
 photographs = {name: lite0.preprocess(datasets.photograph(name)).float() for name in datasets.PHOTOGRAPHS}
@@ -495,9 +500,9 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Two surprises. First, **edges make it worse**: in the stem and in block 2 a moved picture is farther from itself than in
-# pixels, for an edge that moves by a few pixels meets no edge at its old place. Only the late layers, and above all the
-# mean over all places, ignore the shift. Second, the network did *not* become invariant to a blur.
+# Two surprises. First, **edges make it worse**: in the stem and in block 2 a moved picture is farther from itself than
+# in pixels, for an edge that moves by a few pixels meets no edge at its old place. Only the late layers, and above all
+# the mean over all places, ignore the shift. Second, the network did *not* become invariant to a blur.
 #
 # *Was this learned, or is it the architecture?* The same distances of codes, for three networks with random weights:
 
@@ -523,18 +528,20 @@ assert (untrained[:, :3] > 2 * trained[:3]).all(), "shifts, mirrors and light: i
 assert (untrained[:, 3] > relative["blurred"]["pixels"].mean()).all(), (
     "the blur: larger than in pixels without learning"
 )
+assert (untrained[:, 3] < trained[3]).all(), "and larger still with it"
 said = zip(changed, untrained.mean(0), untrained.std(0), trained, strict=True)
 {name: f"random weights {mean:.2f} ± {spread:.2f}, trained {ours:.2f}" for name, mean, spread, ours in said}
 
 # %% [markdown]
-# Shifts, mirrors and light are ignored because the network *learned* it: training pictures were cropped and mirrored, and
-# their light varied. The blur counts for more than in pixels even with random weights, and training hasn't changed that.
+# Shifts, mirrors and light are ignored because the network *learned* it, probably from training pictures that were
+# cropped and mirrored and differed in light. The blur counts for more than in pixels even with random weights, and
+# training makes it count for still more.
 #
 # ## 5. Which patches excite a unit?
 #
 # Pick a layer and a channel. Run many images. Keep the units that answer most, and cut out what they see: their
-# **receptive field**. The table of section 4 knows the field: its `size`, the `jump` between neighbouring units, and the
-# `start` of unit 0. Unit $u$ sees the pixels from `start + u·jump`, `size` of them.
+# **receptive field**. The table of section 4 knows the field: its `size`, the `jump` between neighbouring units, and
+# the `start` of unit 0. Unit $u$ sees the pixels from `start + u·jump`, `size` of them.
 #
 # ### Exercise 2 · the box of a unit (2 points)
 # Write `unit_box(size, jump, start, row, column, side)`. It returns `(top, left, bottom, right)`: the first pixel and
@@ -568,8 +575,8 @@ check.equal(3, 2, 0, 7, 4, 16, expected=(14, 8, 16, 11))
 check.score()
 
 # %% [markdown]
-# *Is this box right?* Two checks. First, the gradient of one unit must be non-zero inside its box only, up to its edges.
-# Here for a unit of "block 3" that is not in the middle:
+# *Is this box right?* Two checks. First, the gradient of one unit must be non-zero inside its box only, up to its
+# edges. Here for a unit of "block 3" that is not in the middle:
 
 # %% tags=["item-18"]
 noise = (127 + 60 * torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))).requires_grad_()
@@ -597,8 +604,8 @@ chosen, len(chosen)
 # ### Exercise 3 · the strongest places (3 points)
 # Write `strongest_places(maps, channel, k)`: `maps` is (N, C, H, W), the answers of a layer to N images. Return the `k`
 # places where `channel` answers most, as a list of `(image, row, column)` with ints, the strongest first. Take **at
-# most one place of an image**: else one image fills the list. Example: if channel 0 of image 0 is `[[1, 9], [8, 0]]` and
-# of image 1 is `[[2, 3], [5, 4]]`, then `strongest_places(maps, 0, 2)` is `[(0, 0, 1), (1, 1, 0)]`.
+# most one place of an image**: else one image fills the list. Example: if channel 0 of image 0 is `[[1, 9], [8, 0]]`
+# and of image 1 is `[[2, 3], [5, 4]]`, then `strongest_places(maps, 0, 2)` is `[(0, 0, 1), (1, 1, 0)]`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "strongest_places", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -638,8 +645,8 @@ units = visualise.strongest(fast, chosen, list(LAYERS))
 units["blocks.2.1.bn2"].values.shape  # (images, channels)
 
 # %% [markdown]
-# The second check of the box: take the patches *alone*, on a plain gray picture. If the box holds all that the unit sees,
-# the unit must give **exactly** the same value.
+# The second check of the box: take the patches *alone*, on a plain gray picture. If the box holds all that the unit
+# sees, the unit must give **exactly** the same value.
 
 # %% tags=["item-18"]
 differences = []
@@ -656,8 +663,8 @@ max(differences)
 
 
 # %% [markdown]
-# Now look at them. Slides like to show channel 17, so it is in; the other channels were chosen as clear ones in 15-Scene
-# (some show nothing clear on solar cells). *Before you read on: name what each row has in common.*
+# Now look at them. Slides like to show channel 17, so it is in; the other channels were chosen as clear ones in
+# 15-Scene (some show nothing clear on solar cells). *Before you read on: name what each row has in common.*
 
 
 # %% tags=["item-18"]
@@ -680,13 +687,13 @@ show_patches("blocks.2.1.bn2", (17, 54, 134, 199), "Block 3, 67 pixels: textures
 show_patches("blocks.3.1.bn2", (17, 32, 381, 300), "Block 4, 115 pixels: larger parts")
 
 # %% [markdown]
-# In 15-Scene, row 54 of block 3 is leaves, and 199 is vertical bars. In block 4, channel 32 likes a horizon below clouds,
-# 381 ripples of water, 300 the border of a bright sky and something dark. (Solar cells give other patches: a channel
-# shows you only what your images hold.) Channel 17 is less clear, as most channels are.
+# In 15-Scene, row 54 of block 3 is leaves, and 199 is vertical bars. In block 4, channel 32 likes a horizon below
+# clouds, 381 ripples of water, 300 the border of a bright sky and something dark. (Solar cells give other patches: a
+# channel shows you only what your images hold.) Channel 17 is less clear, as most channels are.
 #
-# The last layer sees the whole image. *How pure are its favourites?* Count, for each channel, how many of its nine images
-# belong to one class. By chance, eight or nine of one class in 15 would hardly ever come. (Solar cells have two classes:
-# there it comes by chance in 4 % of the channels.)
+# The last layer sees the whole image. *How pure are its favourites?* Count, for each channel, how many of its nine
+# images belong to one class. By chance, eight or nine of one class in 15 would hardly ever come. (Solar cells have two
+# classes: there it comes by chance in 4 % of the channels.)
 
 # %% tags=["item-18", "item-20"]
 last = units["bn2"].values
@@ -710,7 +717,8 @@ else:
 
 # %% [markdown]
 # Nobody showed this network the 15 scenes: it learned ImageNet's 1,000 classes. So features go from **edges** to
-# **motifs** to **parts** and whole scenes, *generic early and specific late*. Lesson 8 measures how far they can be used.
+# **motifs** to **parts** and whole scenes, *generic early and specific late*. Lesson 8 measures how far they can be
+# used.
 #
 # ### Borders
 # *Why did we leave out the units at the border?* Around the image, the network sees padding: zeros, that is plain gray.
@@ -799,8 +807,8 @@ explorers.filters(two, seen, LAYERS, also=(17, 32, 44, 47, 54, 134, 199, 300, 38
 #
 # Lite0 ends simply: 1,280 maps, the **mean** of each, and one linear layer. The score of class $c$ is
 # $\sum_k w_{ck} \, \text{mean}(M_k) + b_c$. Mean and sum can change places: it is the mean of the map
-# $\sum_k w_{ck} M_k$, plus the bias. This map, the **class activation map** (CAM), says how much each place adds to the
-# score. For networks of this kind it is no approximation.
+# $\sum_k w_{ck} M_k$, plus the bias. This map, the **class activation map** (CAM), says how much each place speaks for
+# the class: the score is its mean, plus the bias. For networks of this kind it is no approximation.
 #
 # ### Exercise 5 · class activation map (2 points)
 # Write `class_map(maps, weight, label)`: `maps` is (C, H, W), `weight` is (K, C), the weights of the last layer for K
@@ -810,7 +818,7 @@ explorers.filters(two, seen, LAYERS, also=(17, 32, 44, 47, 54, 134, 199, 300, 38
 
 # %% nbgrader={"grade": false, "grade_id": "class_map", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def class_map(maps, weight, label):
-    """What each place adds to the score of a class. maps: (C, H, W); weight: (K, C); returns (H, W)."""
+    """How much each place speaks for a class. maps: (C, H, W); weight: (K, C); returns (H, W)."""
     ### BEGIN SOLUTION
     return (maps * weight[label][:, None, None]).sum(dim=0)
     ### END SOLUTION
@@ -861,7 +869,7 @@ axes[0].set_title("the picture")
 for axis, (name, m) in zip(axes[1:], evidence.items(), strict=True):
     axis.imshow(pair[0].byte().permute(1, 2, 0))
     drawn = axis.imshow(m, extent=(-0.5, 447.5, 223.5, -0.5), cmap="magma", alpha=0.65, interpolation="bilinear")
-    figure.colorbar(drawn, ax=axis, label="adds to the score", shrink=0.9)
+    figure.colorbar(drawn, ax=axis, label="evidence", shrink=0.9)
     axis.set_title(f"evidence for “{name}”")
 for axis in axes:
     axis.axis("off")
@@ -907,8 +915,8 @@ of_each = zip(photographs, *falls.T, sure, strict=True)
 
 # %% [markdown]
 # On average it is so. *On average*: for some photographs (grass, brick, cat, coffee) the two are about the same, or the
-# wrong way round. Nor does it hang on how sure the answer is: the coffee is an espresso at 95 %, and with its best place
-# covered still at 75 %. The rest of the cup says so, too.
+# wrong way round. Nor does it hang on how sure the answer is: the coffee is an espresso at 95 %, and with its best
+# place covered still at 75 %. The rest of the cup says so, too.
 #
 # ## 7. Style: which channels answer together
 #
@@ -957,12 +965,15 @@ visualise.gram(maps).shape
 
 # %% [markdown]
 # So two cuttings of one texture should have the same Gram matrix, though no pixel agrees. Six cuttings: two each of
-# brick, grass and gravel. *Whose nearest neighbour is its twin: by pixels, by maps, by Gram matrices?*
+# brick, grass and gravel, made equally bright and rich in contrast (else the mean gray alone would tell them apart).
+# *Whose nearest neighbour is its twin: by pixels, by maps, by Gram matrices?*
 
 # %% tags=["item-20"]
 whole = [pil_to_tensor(datasets.photograph(name)).float() for name in ("brick", "grass", "gravel")]
 cuttings = torch.stack([image[:, at : at + 256, at : at + 256] for image in whole for at in (0, 256)])
 cuttings = F.avg_pool2d(cuttings, 2)  # (6, 3, 128, 128)
+brightness, contrast = cuttings.mean((1, 2, 3), keepdim=True), cuttings.std((1, 2, 3), keepdim=True)
+cuttings = (118 + 32 * (cuttings - brightness) / contrast).clamp(0, 255)
 plots.images(
     cuttings.byte(), ["brick", "brick", "grass", "grass", "gravel", "gravel"], title="Which belong together?", size=1.5
 )
@@ -1023,8 +1034,8 @@ assert texture.style_loss[-1] < 0.25 * texture.style_loss[0]
 [(round(result.content_loss[-1], 2), round(result.style_loss[-1], 2)) for result in results]
 
 # %% [markdown]
-# Nobody trained this network for textures. Its filters were learned to name things, and colour and texture help to do so.
-# The last row has petals and edges of the right colours, but no flower: the Gram matrix has lost the places.
+# Nobody trained this network for textures. Its filters were learned to name things, and colour and texture help to do
+# so. The last row has petals and edges of the right colours, but no flower: the Gram matrix has lost the places.
 #
 # ## 8. Which network? Accuracy, work, parameters
 #
@@ -1059,8 +1070,8 @@ for name, top1 in {"efficientnet_lite0": 75.1, "efficientnet_lite1": 76.7, "effi
 {name: (f"{t.parameters / 1e6:.1f} M", f"{t.multiply_adds / 1e9:.2f} G") for name, t in counted.items()}
 
 # %% [markdown]
-# (The Lite authors print 407, 631 and 899 million multiply-adds, some 5 % more than the convolutions and the linear layer
-# have. Always ask what was counted.)
+# (The Lite authors print 407, 631 and 899 million multiply-adds, some 5 % more than the convolutions and the linear
+# layer have. Always ask what was counted.)
 
 # %% tags=["item-21"]
 lite_ratio = [counted[f"efficientnet_lite{i}"].multiply_adds / 1e6 / told for i, told in enumerate((407, 631, 899))]
@@ -1094,12 +1105,12 @@ recipes = get_model_weights("resnet101")
 [weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] for weights in (recipes.IMAGENET1K_V1, recipes.IMAGENET1K_V2)]
 
 # %% [markdown]
-# One network, two ways to train it: 4.5 points. A published accuracy belongs to the network *and* its training, and that of
-# EfficientNet-B0 was newer than that of the first ResNet-101. The figure compares both at once.
+# One network, two ways to train it: 4.5 points. A published accuracy belongs to the network *and* its training, and
+# that of EfficientNet-B0 was newer than that of the first ResNet-101. The figure compares both at once.
 #
-# AlexNet has more parameters than ResNet-50 and needs a sixth of its work. The large circles, AlexNet and VGG, are large
-# because of their fully connected layers (lesson 1). *How many points of accuracy does a network give for a million
-# parameters?*
+# AlexNet has more parameters than ResNet-50 and needs a sixth of its work. AlexNet's and VGG's circles are large
+# because of their fully connected layers (lesson 1); ResNet-152's, because of its many convolutions. (Orange: the
+# Lites.) *How many points of accuracy does a network give for a million parameters?*
 
 # %% tags=["item-21"]
 density = {name: published[name] / (count.parameters / 1e6) for name, count in counted.items()}
@@ -1248,18 +1259,18 @@ def half_accuracy(values, seed):
 
 # %% tags=["item-21"]
 own = {n: np.array([half_accuracy(v, seed) for seed in range(10 if full else 4)]) for n, v in own_codes.items()}
-{name: f"{a.mean():.1%} ± {a.std():.1%}" for name, a in own.items()}
+{name: f"{a.mean():.1%} ± {a.std(ddof=1):.1%}" for name, a in own.items()}
 
 # %% tags=["item-21"]
 if len(own) == 3:
     advantage = own["efficientnet_lite2"] - own["efficientnet_lite0"]  # on the same halves
     assert advantage.mean() < advantage.std(ddof=1), "Lite2's lead is not larger than its spread over halves"
-    print(f"Lite2 minus Lite0, on the same halves: {advantage.mean():+.1%} ± {advantage.std():.1%}")
+    print(f"Lite2 minus Lite0, on the same halves: {advantage.mean():+.1%} ± {advantage.std(ddof=1):.1%}")
 
 # %% [markdown]
 # At the same size, Lite2 does about 1.5 times the work of Lite0, and here it buys nothing that shows. (At its own 260
-# pixels it may do better; 128 were used to be quick.) The published order is not the order on your data and at your
-# size. It is a good first filter, and no more than that.
+# pixels it does better on 15-Scene, as the README's table says; 128 were used to be quick.) The published order need
+# not be the order on your data and at your size. It is a good first filter, and no more than that.
 #
 # ## What to remember
 # - A linear classifier has one template a class; an MLP a bank of whole-image templates; a conv layer *local* ones.

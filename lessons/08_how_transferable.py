@@ -52,6 +52,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import box_iou
 
 from helpers import backbones, codes, datasets, detector, layers, linear, plots, transfer
 from helpers.checks import Check
@@ -132,8 +133,9 @@ tasks = {"which digit": digits.labels, "odd": digits.labels % 2, "has a loop": l
 {name: labels[::625].tolist() for name, labels in tasks.items()}
 
 # %% [markdown]
-# Three questions come with every transfer. **What** is carried over: which layers (section 2)? **When** does it pay, and
-# when does it harm (sections 3 to 5)? **How**: frozen, fine-tuned, or only with a new classifier (sections 2 and 6)?
+# Three questions come with every transfer. **What** is carried over: which layers (section 2)? **When** does it pay,
+# and when does it harm (sections 3 to 5)? **How**: frozen, fine-tuned, or only with a new classifier (sections 2 and
+# 6)?
 #
 # Pan and Yang (2010) sort transfer by what is labelled:
 #
@@ -178,8 +180,8 @@ own, faded, repaired = (reader.accuracy(x, digits.labels[test]) for x in read_as
 assert faded < 0.7 * own and repaired > 0.95 * own, "unlabelled images of the target are enough for the repair"
 
 # %% [markdown]
-# Two numbers, taken from *unlabelled* target images, repair everything. (Networks with BatchNorm can do the same with
-# each channel's mean and variance.)
+# Two numbers, taken from *unlabelled* target images, repair everything *here*, for two numbers had made the copies.
+# (Networks with BatchNorm can do the same with each channel's mean and variance.)
 #
 # **Unsupervised.** No labels anywhere. We learn 20 directions of large variance (PCA) from unlabelled images of the
 # digits 0 to 4. Then we look for five groups among images of 5 to 9. *Do directions from other digits help more than
@@ -201,10 +203,16 @@ def group_quality(directions, seed):
 torch.manual_seed(0)
 by_pca = torch.tensor([group_quality(learned, seed) for seed in SEEDS])
 by_chance = torch.tensor([group_quality(torch.randn(20, 784), seed) for seed in SEEDS])
-assert by_pca.mean() > by_chance.max(), "directions of other digits serve better than random ones"
-[f"{values.mean():.2f} ± {values.std():.2f}" for values in (by_pca, by_chance)]
+by_pixels = torch.tensor([group_quality(torch.eye(784), seed) for seed in SEEDS])  # nothing transferred
+assert by_pixels.mean() > by_pca.mean() > by_chance.max(), "better than random ones, not than all pixels"
+found = {"PCA of 0 to 4": by_pca, "random": by_chance, "all pixels": by_pixels}
+{name: f"{values.mean():.2f} ± {values.std():.2f}" for name, values in found.items()}
 
 # %% [markdown]
+# Directions from other digits beat random ones: something was transferred. But the target's own 784 pixels, without any
+# transfer, do a little better still. So this shows what unsupervised transfer *is*, not that it pays here.
+# (It does save room: 20 numbers an image.)
+#
 # ### Exercise 1 · which kind? (2 points)
 # Write `setting(source_labels, target_labels, same_task)`. The arguments are True or False; the result is
 # `"inductive"`, `"transductive"`, `"unsupervised"`, or `"no transfer"` when no row of the table fits.
@@ -249,8 +257,8 @@ check.score()
 # behind them, and learn B. The kept layers are either **frozen** (they call the network *AnB*) or **fine-tuned**
 # (*AnB⁺*). Two controls: keep n layers of a network trained on **B itself** (*BnB*), or n **random** layers.
 #
-# They cut ImageNet's classes in two halves, and trained for days. We cut the digits in two halves, 0 to 4 (A) and 5 to 9
-# (B), and train a network of five convolutions in seconds. As a dissimilar source we take the solar cells: is a cell
+# They cut ImageNet's classes in two halves, and trained for days. We cut the digits in two halves, 0 to 4 (A) and 5 to
+# 9 (B), and train a network of five convolutions in seconds. As a dissimilar source we take the solar cells: is a cell
 # broken or not?
 
 # %% tags=["item-38"]
@@ -300,7 +308,7 @@ tuned = {name: torch.stack([sources[name](n=n) for n in SOME], 1) for name in li
 
 # %% tags=["item-38"]
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-titles = ("Frozen: the last layers are specific", "Fine-tuned: what was lost comes back")
+titles = ("Frozen: four similar layers serve, the fifth doesn't", "Fine-tuned: what was lost comes back")
 for axis, places, found, title in zip(axes, (ALL, SOME), (frozen, tuned), titles, strict=True):
     per_cent = {name: 100 * values for name, values in found.items()}
     plots.curves(places, per_cent, title=title, xlabel="n, layers that are kept (0: from scratch)", axis=axis)
@@ -322,13 +330,13 @@ assert (other[1:5] - chance[1:5]).mean() < 0.04, "hardly more than the solar cel
 assert max(other[5].mean(), chance[5].mean()) < 0.6 * scratch.mean(), "five layers of either spoil it"
 
 # %% [markdown]
-# - **Similar source:** kept layers help, up to the fourth. The fifth tells 0 to 4 apart, and 5 to 9 badly.
+# - **Similar source:** kept layers 2 to 4 help (one alone: hardly). The fifth tells 0 to 4 apart, and 5 to 9 badly.
 # - **Dissimilar source:** the first three layers do little harm. All five spoil it, as five random ones do.
 #   (With all five layers frozen only the last, linear layer learns.)
-# - **Random filters** do hardly more harm than those of the solar cells, up to the fourth layer; five of either spoil it. So
-#   the fall of that curve doesn't show that something *specific* was learned, only that little useful was. Specific is what the digits 0 to 4 show: four
-#   layers that help, and a fifth that is far below scratch. Compare with random ones before you praise (or blame) a
-#   pretrained layer!
+# - **Random filters** do hardly more harm than those of the solar cells, up to the fourth layer; five of either spoil
+#   it. So the fall of that curve doesn't show that something *specific* was learned, only that little useful was.
+#   Specific is what the digits 0 to 4 show: four layers that help, and a fifth that is far below scratch. Compare with
+#   random ones before you praise (or blame) a pretrained layer!
 #
 # Now fine-tuned. *Does it recover? Does it beat learning from scratch?*
 
@@ -353,9 +361,9 @@ assert (dips.mean(1) > -2 * noise - 0.01).all(), "no layer with a clear dip"
 [f"{dip:+.1%} ± {error:.1%}" for dip, error in zip(dips.mean(1).tolist(), noise.tolist(), strict=True)]
 
 # %% [markdown]
-# Not clearly: the lowest layer may lie a point or two below, about two of its standard errors, and we looked at three layers.
-# Perhaps five layers with BatchNorm are easier to train again than eight without. An honest small experiment shows what
-# it shows: two of the paper's three findings.
+# Not clearly: the lowest layer may lie a point or two below, about two of its standard errors. With three seeds, and
+# three layers looked at, chance makes such a dip often. Perhaps five layers with BatchNorm are easier to train again
+# than eight without. An honest small experiment shows what it shows: two of the paper's three findings.
 #
 # ### Exercise 2 · carry layers over (3 points)
 # `keep_first(source, target, n)` gets two `nn.Sequential` of the same layers. Make the first n layers of `target`
@@ -394,19 +402,18 @@ def same(a, b):
 
 # %% tags=["setup"]
 def learns(network):
-    """For each layer: (do its weights learn, is it in training mode)."""
-    return [(layer.weight.requires_grad, layer.training) for layer in network]
+    """For each layer: (which of its parameters learn: all, none or some; is it in training mode)."""
+    return [({value.requires_grad for value in layer.parameters()}, layer.training) for layer in network]
+
+
+RESTS, LEARNS = ({False}, False), ({True}, True)
 
 
 def source_is_safe(f):
     """After f(source, target, 4): is the source as before, and does it share no weight with the target?"""
     source, target = pair()
     f(source, target, 4)
-    return (
-        all(same(pair()[0], source))
-        and learns(source) == [(True, True)] * 4
-        and target[0].weight is not source[0].weight
-    )
+    return all(same(pair()[0], source)) and learns(source) == [LEARNS] * 4 and target[0].weight is not source[0].weight
 
 
 # %% nbgrader={"grade": true, "grade_id": "keep_first_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
@@ -419,15 +426,14 @@ check.that(
 hint = "requires_grad and evaluation mode are two things."
 check.that(
     "n = 2: layers 0 and 1 rest",
-    lambda f: learns(f(*pair(), 2)) == [(False, False)] * 2 + [(True, True)] * 2,
+    lambda f: learns(f(*pair(), 2)) == [RESTS] * 2 + [LEARNS] * 2,
     hint=hint,
 )
 ### BEGIN HIDDEN TESTS
 check.that("the other layers are as before", lambda f: same(pair()[1], f(*pair(), 2)) == [False] * 2 + [True] * 2)
-check.that("n = 4", lambda f: same(pair()[0], r := f(*pair(), 4)) == [True] * 4 and learns(r) == [(False, False)] * 4)
-check.that(
-    "n = 0 changes nothing", lambda f: all(same(pair()[1], r := f(*pair(), 0))) and learns(r) == [(True, True)] * 4
-)
+check.that("n = 4", lambda f: same(pair()[0], r := f(*pair(), 4)) == [True] * 4 and learns(r) == [RESTS] * 4)
+check.that("n = 0 changes nothing", lambda f: all(same(pair()[1], r := f(*pair(), 0))) and learns(r) == [LEARNS] * 4)
+check.that("target itself is changed, and returned", lambda f: (lambda a, b: f(a, b, 2) is b)(*pair()))
 check.that("the source stays as it is, and shares no weight with the target", source_is_safe, hint="copy them.")
 ### END HIDDEN TESTS
 check.score()
@@ -479,19 +485,20 @@ two = learned_after(two_classes, n=4, source_epochs=8)
 # %% tags=["item-41"]
 found = {f"{n} images of each of 5 classes": values - scratch for n, values in by_size.items()}
 found["250 images of each of 2 classes"] = two - scratch
-differences(found, "A source helps by some points; two classes serve about as well as five")
+differences(found, "A source helps by some points, and one of only two classes helps, too")
 
 # %% tags=["item-41"]
 gained = {n: (values - scratch).mean() for n, values in by_size.items()}
 assert gained[250] > 0.01, "a source helps"
 assert -0.01 < gained[250] - gained[5] < 0.06, "50 times as many images: a few points at most"
-assert (two - by_size[100]).mean().abs() < 0.04, "as many images of fewer classes: no great difference"
+assert (two - scratch).mean() > 0.01, "as many images of fewer classes help, too"
 {name: points(values) for name, values in found.items()}
 
 # %% [markdown]
-# The differences are hardly larger than their spread: 50 times as many source images add a few points, and two classes
-# serve about as well as five. The paper, with much more of everything, found the same two things: the target's accuracy
-# grows slowly with the source's size, and the number of classes matters less than one thinks.
+# The differences are hardly larger than their spread: 50 times as many source images add a few points at most, and two
+# classes help, too; whether as much as five, so few seeds can't tell. The paper, with much more of everything, shows it
+# clearly: the target's accuracy grows slowly with the source's size, and the number of classes matters less than one
+# thinks.
 #
 # ## 4. From scratch, but longer
 #
@@ -513,21 +520,24 @@ differences(found, "With 5 images a class a gap stays; with 100, scratch nearly 
 
 # %% tags=["item-41"]
 means = {case: values.mean().item() for case, values in ahead.items()}
-assert sure(torch.cat([ahead[5, 12], ahead[5, 36]])), "5 images a class: a gap, with few epochs and with many"
+assert sure((ahead[5, 12] + ahead[5, 36]) / 2), "5 images a class: a gap, with few epochs and with many"
 assert means[5, 36] > 0, "also with three times the epochs"
 assert means[100, 9] < 0.03, "100 images a class: from scratch has nearly caught up"
-assert max(means[100, 3], means[100, 9]) < min(means[5, 12], means[5, 36]), "images close the gap, not time"
+assert max(means[100, 3], means[100, 9]) < min(means[5, 12], means[5, 36]), (
+    "more images: a smaller gap than with more time"
+)
 {case: points(values) for case, values in ahead.items()}
 
 # %% [markdown]
-# Here it is more target images that close the gap, not more epochs. Pretraining makes the result *better* where they are
-# few.
+# Here more target images close the gap. Whether more epochs make it smaller, three seeds can't tell. Pretraining makes
+# the result *better* where target images are few.
 #
 # ### Exercise 3 · a fair verdict (2 points)
 # `verdict(new, old)` gets two lists of accuracies, seed by seed. With $d$ the list of differences new - old, $m$ its
 # mean and $e$ its standard error (the sample standard deviation, divided by $\sqrt{\text{number of seeds}}$), return
 # `"helps"` if $m > 2e$, `"harms"` if $m < -2e$, and else `"can't tell"`. Example: `verdict([0.82, 0.84, 0.86], [0.80,
-# 0.81, 0.84])` is `"helps"`.
+# 0.81, 0.84])` is `"helps"`. (Two standard errors are the usual 5 % only with many seeds. With three, chance alone goes
+# beyond them in 18 % of comparisons, with five in 12 %: a verdict from few seeds is a hint.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "verdict", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -564,9 +574,9 @@ check.score()
 # %% [markdown]
 # ## 5. When transfer harms
 #
-# A source can be *worse than nothing*: **negative transfer**. Two sources with the same 500 images of the digits 0 to 4:
-# once with their true labels, once with **random labels**, which the network learns by heart as far as it can. *Predict
-# for each: does it help or harm, frozen and fine-tuned?*
+# A source can be *worse than nothing*: **negative transfer**. Two sources with the same 500 images of the digits 0 to
+# 4: once with their true labels, once with **random labels**. *Predict for each: does it help or harm, frozen and
+# fine-tuned?*
 
 
 # %% tags=["item-32"]
@@ -588,14 +598,16 @@ differences(harm, "Random labels at the source harm the target, even after fine-
 # %% tags=["item-32"]
 frozen_harm, tuned_harm = harm["random labels, 4 layers frozen"], harm["random labels, 5 layers fine-tuned"]
 assert sure(-frozen_harm - 0.05) and tuned_harm.mean() < -0.015, "random labels harm, frozen and fine-tuned"
+assert frozen_harm.mean() < (chance[4] - scratch).mean(), "worse than four random layers"
 assert (harm["true labels, 5 layers fine-tuned"] > tuned_harm).all(), "the images are the same: the labels did it"
 {name: points(values) for name, values in harm.items()}
 
 # %% [markdown]
-# To tell apart images that belong together, the filters must look at what the target should ignore. That is so *here*,
-# with few images and most of the layers. Maennel and others (2020) found that early layers learned from random labels can
-# even make later training faster; the late ones, too special, hide it. Always keep the run
-# *from scratch* as a baseline: without it, nobody would notice the harm.
+# Probably, to tell apart images that belong together, the filters learned to look at what the target should ignore:
+# frozen, they are worse than four *random* layers, so it isn't only that nothing useful was learned. That is so *here*,
+# with few images and most of the layers. Maennel and others (2020) found that early layers learned from random labels
+# can even make later training faster; the late ones, too special, hide it. Always keep the run *from scratch* as a
+# baseline: without it, nobody would notice the harm.
 #
 # ## 6. The decision table
 #
@@ -684,7 +696,7 @@ for name, per_class in [*LITTLE.items(), *LOT.items()]:
 # %% tags=["item-36"]
 rows = {f"{name}, {n} a class: {method}": torch.tensor(v) for (name, n), c in table.items() for method, v in c.items()}
 means, spreads = zip(*((values.mean(), values.std()) for values in rows.values()), strict=True)
-title = "With few images, a linear classifier is as good as fine-tuning"
+title = "With few images, fine-tuning wins nothing over a linear classifier"
 plots.bars(list(rows), means, spreads, title=title, colours=["blue", "sky", "green", "vermilion"])
 
 # %% [markdown]
@@ -709,7 +721,9 @@ assert min(more("fine-tuned"), more("linear, head")) > 0.03, "more images help, 
 {method: f"{100 * more(method):+.1f} points" for method in table["solar-cells", LITTLE["solar-cells"]]}
 
 # %% [markdown]
-# - **Little data:** a linear classifier is about as good as fine-tuning, or better, on both sets. As advised.
+# - **Little data:** a linear classifier is about as good as fine-tuning, or better, on both sets. As advised; but in
+#   the quick budget fine-tuning has six to nine steps, and may end below the linear classifier that it starts from.
+#   That says more of these settings than of the advice: the full budget, with twelve epochs, is the fair comparison.
 #   *Trouble* fits the solar cells well: 10 images a class leave every method far from the best.
 # - **More data** helps every method by many points. In the quick budget, "a lot" is 15 or 60 images a class and three
 #   epochs: not enough to make fine-tuning the winner. The full budget has 60 and 400, at 224 pixels.
@@ -726,15 +740,15 @@ if "15-scene" in sets:
 # With the quick budget's 64 pixels, block 6 is the better stage for the scenes, too, which are similar; with the full
 # budget's 224 the last stage is. Lite0 was trained on 224 pixels: in a small image all things have an unusual size, and
 # the last stage, the most specific one, notices it most. "Different" is not only *what* the images show. (Digits, where
-# they stand in for scenes, are of another kind anyway.) And where ± is larger than the difference, nothing is decided. So
-# a rule in a table is a guess about *your* data: measure.
+# they stand in for scenes, are of another kind anyway.) And where ± is larger than the difference, nothing is decided.
+# So a rule in a table is a guess about *your* data: measure.
 #
 # ### Exercise 4 · a rule from the table (3 points)
 # Of two methods that are equally good we take the cheaper. Write `choose(results)`: `results` is a dictionary from a
 # method's name to its list of accuracies (two or more seeds), **the cheapest method first**. Find the method with the
-# highest mean. Return the name of the *first* method whose mean is at least this mean minus the best method's spread (its
-# sample standard deviation). Example: `choose({"linear": [0.80, 0.82], "fine-tune": [0.80, 0.84]})` is `"linear"`: the
-# best mean is 0.82 with a spread of 0.028, and 0.81 is above 0.792.
+# highest mean. Return the name of the *first* method whose mean is at least this mean minus the best method's spread
+# (its sample standard deviation). Example: `choose({"linear": [0.80, 0.82], "fine-tune": [0.80, 0.84]})` is `"linear"`:
+# the best mean is 0.82 with a spread of 0.028, and 0.81 is above 0.792.
 
 
 # %% nbgrader={"grade": false, "grade_id": "choose", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -775,8 +789,8 @@ rule = {cell: layers.simplest(row) for cell, row in table.items()}
 rule
 
 # %% [markdown]
-# Read it as a sentence: *with so few images a class, on this kind of image, the simplest method that is not clearly worse
-# is ...* With other images, another size or more epochs it may be another one.
+# Read it as a sentence: *with so few images a class, on this kind of image, the simplest method that is not clearly
+# worse is ...* With other images, another size or more epochs it may be another one.
 #
 # ## 7. Transfer is the norm: a backbone in a detector
 #
@@ -803,8 +817,8 @@ maps.shape
 # %% [markdown]
 # A place of the map is responsible for a box when the box's *centre* lies in it. Its score must be the highest
 # (cross-entropy over all places), and it learns the box relative to itself. The first YOLO (2016) gave each box to its
-# centre's place, too. Detectors in use have many more places, and decide at *each* of them by itself whether something is
-# there: a photograph may hold many things. `helpers/detector.py` has ours in two functions, `boxes_of` and `loss`.
+# centre's place, too. Detectors in use have many more places, and decide at *each* of them by itself whether something
+# is there: a photograph may hold many things. `helpers/detector.py` has ours in two functions, `boxes_of` and `loss`.
 #
 # How good is a box? **Intersection over union** (IoU): the area that found and true box share, divided by the area that
 # at least one of them covers. 1 is perfect, 0 is a miss.
@@ -844,8 +858,20 @@ check.equal((-3, -2, 1, 0), (-1, -1, 4, 3), expected=2 / 26)
 check.score()
 
 # %% [markdown]
-# Now train. As a control, the same head learns on maps of a Lite0 with *random* weights. *Predict the mean IoU on unseen
-# things, for both.*
+# Now train. There are two controls. The same head learns on maps of a Lite0 with *random* weights. And a box that
+# doesn't look at all: always the same, in the middle, as large as serves the training scenes best. *Predict the mean
+# IoU on unseen things, for all three.*
+
+
+# %% tags=["item-43"]
+def middle(side):
+    """A box (1, 4) in the middle of a scene of 128×128 pixels."""
+    return torch.tensor([[64 - side / 2, 64 - side / 2, 64 + side / 2, 64 + side / 2]])
+
+
+side = max(range(30, 110, 2), key=lambda side: box_iou(middle(side), boxes).mean().item())
+fixed = box_iou(middle(side), test_boxes).mean().item()
+f"{side} pixels wide: mean IoU {fixed:.2f}"
 
 # %% tags=["item-43"]
 overlap, heads = {"pretrained": [], "random": []}, []
@@ -869,12 +895,14 @@ overlap["random"] = [on_random_weights(seed) for seed in SEEDS]
 
 # %% tags=["item-43"]
 title = "One convolution learns to localise; a trained backbone helps"
-plots.curves(range(0, 31, 5), overlap, title=title, xlabel="epoch", ylabel="mean IoU on test scenes")
+curves = overlap | {"always the middle": [[fixed] * 7]}
+plots.curves(range(0, 31, 5), curves, title=title, xlabel="epoch", ylabel="mean IoU on test scenes")
 
 # %% tags=["item-43"]
 trained, blind = (torch.tensor(overlap[name]) for name in ("pretrained", "random"))
 assert (trained[:, -1] > trained[:, 0] + 0.25).all(), "the boxes get better"
 assert trained[:, -1].mean() > blind[:, -1].max(), "the trained backbone is better than any of the random ones"
+assert trained[:, -1].min() > fixed + 0.05, "and than a box that doesn't look"
 
 # %% tags=["item-43"]
 with torch.inference_mode():
@@ -883,9 +911,9 @@ title = "Found (blue) and true (yellow, dashed) boxes of things that its head ha
 detector.show(test_images[:6], found, test_boxes[:6], title=title)
 
 # %% [markdown]
-# Nobody told Lite0 where things are, in ImageNet or here: only the one convolution saw boxes. Even the map of a random
-# network knows something of the place, that of the trained one much more. (The things are made gray, as the grounds are:
-# else their colour alone would give them away.)
+# Nobody told Lite0 where things are, in ImageNet or here: only the one convolution saw boxes. The map of a random
+# network serves no better than a box that is always in the middle; that of the trained one does. (The things are made
+# gray, as the grounds are: else their colour alone would give them away.)
 #
 # ### The same in a full detector
 # torchvision's Faster R-CNN takes any backbone that returns a map. In the original (Girshick 2015, Ren 2015), too, the
@@ -935,16 +963,16 @@ shown |= {f"{name}, minus scratch": gap for name, gap in harm.items()}
 # %% [markdown] nbgrader={"grade": true, "grade_id": "advise", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
 # 40 X-ray images: very little, and very different from photographs. I would neither train from scratch (with 5 images a
-# class it stayed about 7 points behind, and 11 with a schedule three times as long) nor fine-tune at once (with few
-# images the linear classifier was at least as good in our table, and costs a second). So: a linear classifier on frozen
-# codes, of an earlier block *and* of the last stage, for the last layers are the specific ones: all five layers of the
-# solar cells, frozen, were nearly as bad as random ones (about 36 and 30 %), the first three did little harm (about 3
-# points, as random ones did). With 40 images the spread over draws is several points: measure by cross-validation, with several
-# splits. 50,000 photographs of shops: a lot, and similar. Fine-tune all layers from the pretrained weights: in our runs
-# that repaired what was specific (70 % frozen, 92 % fine-tuned; 89 % from scratch). From scratch nearly catches up with
-# many images (the lead fell from 7 points to about one). Measure the linear classifier first: if it is within the
-# spread, it is enough. Both keep a simple baseline, because a source can harm (random labels: about 4 points below
-# scratch, even fine-tuned). (Other machines give numbers some points apart.)
+# class it stayed 5 to 11 points behind, also with a schedule three times as long) nor fine-tune at once (with few images
+# the linear classifier was at least as good in our table, and costs a second). So: a linear classifier on frozen codes,
+# of an earlier block *and* of the last stage, for the last layers are the specific ones: all five layers of the solar
+# cells, frozen, spoiled it as random ones did (about 40 and 30 %, 89 % from scratch), the first three did little harm (about
+# 3 points, as random ones did). With 40 images the spread over draws is several points: measure by cross-validation,
+# with several splits. 50,000 photographs of shops: a lot, and similar. Fine-tune all layers from the pretrained
+# weights: in our runs that repaired what was specific (70 % frozen, 92 % fine-tuned; 89 % from scratch). From scratch
+# nearly catches up with many images (the lead fell from 7 points to about one). Measure the linear classifier first: if
+# it is within the spread, it is enough. Both keep a simple baseline, because a source can harm (random labels: 4 or 5
+# points below scratch, even fine-tuned). (Other machines give numbers some points apart.)
 #
 # Marking: 1 point for a fitting advice to each (little + different: linear on frozen codes, also of an earlier stage; a
 # lot + similar: fine-tune), with a reason. 1 point for two results of the lesson with numbers, and for what to measure
@@ -954,14 +982,16 @@ shown |= {f"{name}, minus scratch": gap for name, gap in harm.items()}
 # %% [markdown]
 # ## What to remember
 # - Domain: what inputs, how often. Task: which labels, which function. Say which of the two changes.
-# - Last layers are specific: the fifth layer of the digits 0 to 4 served 5 to 9 badly. Fine-tuning repairs it. Layers of a
-#   very different source served hardly better than random ones; the first three, even random, did little harm here.
-# - Pretraining pays most where target images are few. With many, scratch nearly catches up (in He et al. it did, given a
-#   long schedule).
+# - Last layers are specific: the fifth layer of the digits 0 to 4 served 5 to 9 badly. Fine-tuning repairs it. Layers
+#   of a very different source served hardly better than random ones up to the fourth; with all five, both spoiled it.
+#   The first three, even random, did little harm here.
+# - Pretraining pays most where target images are few. With many, scratch nearly catches up (in He et al. it did, given
+#   a long schedule).
 # - A source can harm. Keep the baseline from scratch, several seeds, and compare seed by seed.
 # - Of methods that are equally good within the spread, take the cheapest; a rule is only as good as its table.
 #
 # **Papers.** Pan, Yang, *A survey on transfer learning*, 2010. Yosinski, Clune, Bengio, Lipson, *How transferable are
-# features in deep neural networks?*, 2014. Huh, Agrawal, Efros, *What makes ImageNet good for transfer learning?*, 2016.
-# He, Girshick, Dollár, *Rethinking ImageNet pre-training*, 2019. Maennel and others, *What do neural networks learn when
-# trained with random labels?*, 2020. Girshick, *Fast R-CNN*, 2015. Ren, He, Girshick, Sun, *Faster R-CNN*, 2015.
+# features in deep neural networks?*, 2014. Huh, Agrawal, Efros, *What makes ImageNet good for transfer learning?*,
+# 2016. He, Girshick, Dollár, *Rethinking ImageNet pre-training*, 2019. Maennel and others, *What do neural networks
+# learn when trained with random labels?*, 2020. Girshick, *Fast R-CNN*, 2015. Ren, He, Girshick, Sun, *Faster R-CNN*,
+# 2015.

@@ -98,3 +98,15 @@ def test_the_figures_name_their_axes():
     path = probes.descend_line(x, x, 0.1)
     figure = probes.valleys({"a": (x, x, *path), "b": (x, x, *path)})
     assert {axis.get_xlabel() for axis in figure.axes} == {"weight w"} and figure.axes[0].get_title() == "a"
+
+
+def test_the_control_cuts_no_digit_that_lies_outside_the_middle():
+    images = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    images[0, 0, 1:9, 18:27] = 255  # up to the top and the right
+    images[1, 0, 10:18, 9:18] = 255
+    blurred = probes.through_8x8(dataclasses.replace(stripes(2, size=28), images=images)).images.float()
+    ink = blurred.sum((1, 2, 3)) / images.float().sum((1, 2, 3))
+    assert (ink - 1).abs().max() < 0.15, "all ink is still there"
+    rows = torch.arange(28.0)
+    down = [(image[0].sum(1) * rows).sum() / image.sum() for image in blurred]
+    assert abs(down[0] - 4.5) < 1 and abs(down[1] - 13.5) < 1, "and where it was"

@@ -98,6 +98,21 @@ def keep_first(source, target, n):
     return target
 
 
+# %% keep_first | wrong | the bias goes on learning
+def keep_first(source, target, n):
+    for i in range(n):
+        target[i].load_state_dict(source[i].state_dict())
+        target[i].weight.requires_grad_(False)
+        target[i].eval()
+    return target
+
+
+# %% keep_first | wrong | a new network, the target as before
+def keep_first(source, target, n):
+    kept = copy.deepcopy(source[:n]).requires_grad_(False).eval()
+    return nn.Sequential(*kept, *target[n:])
+
+
 # %% keep_first | wrong | doesn't freeze
 def keep_first(source, target, n):
     for i in range(n):

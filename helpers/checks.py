@@ -92,7 +92,8 @@ class Check:
         if not self._attempted or not self._total:
             return 0.0
         points = self._points * self._passed / self._total
-        print(f"→ {points:g} of {self._points:g} points here" + (" 🎉" if points == self._points else ""))
+        more = " 🎉 (marking tries further cases)" if points == self._points else ""
+        print(f"→ {points:g} of {self._points:g} points here{more}")
         return float(points)
 
     def _run(self, text: str, call: Callable[[], Any], weight: float) -> tuple[bool, Any]:
@@ -107,9 +108,8 @@ class Check:
             self._fail(f"{text} stopped with {type(error).__name__}.", "", weight)
             return False, None
         except Exception as error:  # whatever a student's function raises is feedback, not a crash
-            line = traceback.extract_tb(error.__traceback__)[-1]
-            where = f" (line {line.lineno} of {line.name})" if line.name != "<lambda>" else ""
-            where = getattr(error, "where", where)  # one that comes from another process has said it
+            where = getattr(error, "where", None)  # one that comes from another process has said it
+            where = _line(error, self._answer) if where is None else where
             self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", "", weight)
             return False, None
         if (result is ... or result is None) and not self._total:  # later on it's an answer that misses a case
@@ -131,7 +131,20 @@ class Check:
 
     def _fail(self, text: str, hint: str, weight: float) -> None:
         self._total += weight
-        print(f"✗ {text}" + (f" {hint[0].upper()}{hint[1:]}" if hint else ""))
+        first = hint.split(" ")[0].strip(",.:?!")
+        if first == "a" or (first.isalpha() and len(first) > 1):  # a word; names stay as they are: p, w1, dL/dx
+            hint = hint[0].upper() + hint[1:]
+        print(f"✗ {text}" + (f" {hint}" if hint else ""))
+
+
+def _line(error: Exception, answer: Any) -> str:
+    """Where in a student's function it went wrong; "" when that is not known: a value, or one that the check called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(answer, "__code__", None)
+    start = [i for i, (frame, _) in enumerate(traceback.walk_tb(error.__traceback__)) if frame.f_code is code]
+    own = [frame for frame in frames[start[0] :] if "site-packages" not in frame.filename] if start else []
+    named = [frame for frame in own if not frame.name.startswith("<")]
+    return f" (line {named[-1].lineno} of {named[-1].name})" if named else ""
 
 
 def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-6) -> str | None:

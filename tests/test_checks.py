@@ -81,7 +81,7 @@ def test_all_right_gives_all_points(capsys):
     assert capsys.readouterr().out.split("\n")[:3] == [
         "✓ double(2) is 4",
         "✓ double(n=-1) is -2",
-        "→ 3 of 3 points here 🎉",
+        "→ 3 of 3 points here 🎉 (marking tries further cases)",
     ]
 
 
@@ -182,6 +182,30 @@ def test_exception_is_feedback_with_its_line(capsys):
     assert check.score() == 0.0
     out = capsys.readouterr().out
     assert "raised ZeroDivisionError: division by zero (line" in out and "of answer)" in out
+
+
+def test_the_line_is_the_students_and_never_one_of_a_library_or_of_the_check(capsys):
+    def answer(n):
+        return sum(one @ torch.ones(n) for one in [torch.ones(n + 1)])
+
+    check = Check(answer, points=1)
+    check.equal(1, expected=1)
+    first = answer.__code__.co_firstlineno
+    assert f"(line {first + 1} of answer)." in capsys.readouterr().out
+    check = Check({"A": 1}, points=1)
+    check.that("it has a B", lambda answer: all(answer[key] for key in "AB"))
+    assert "raised KeyError: 'B'.\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "hint, said",
+    [("did you?", "Did you?"), ("a list.", "A list.")]
+    + [(name, name) for name in ("p is the probability.", "w1 was lost.", "DL/dw1 differs.", "requires_grad!", "`x`.")],
+)
+def test_a_hint_begins_as_a_sentence_but_names_stay(hint, said, capsys):
+    check = Check(double, points=1)
+    check.equal(1, expected=3, hint=hint)
+    assert capsys.readouterr().out.endswith(f"but got 2. {said}\n")
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), RecursionError("deep"), StopIteration(3)])

@@ -299,3 +299,16 @@ def not_beaten(networks):
 def not_beaten(networks):
     ratio = {name: accuracy / cost for name, (accuracy, cost) in networks.items()}
     return sorted(name for name in ratio if ratio[name] >= sorted(ratio.values())[len(ratio) // 2])
+
+
+# %% colour_share | wrong | the mean of each place's share
+def colour_share(filters):
+    rest = filters - filters.mean(dim=1, keepdim=True)
+    return (rest.square().sum(1) / filters.square().sum(1).clamp_min(1e-12)).mean((1, 2))
+
+
+# %% strongest_places | wrong | divides by the height
+def strongest_places(maps, channel, k):
+    values, places = maps[:, channel].flatten(1).max(dim=1)
+    height = maps.shape[2]
+    return [(i, int(places[i]) // height, int(places[i]) % height) for i in values.topk(k).indices.tolist()]

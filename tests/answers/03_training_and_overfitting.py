@@ -468,3 +468,85 @@ def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
 # %% batch_norm | wrong | moves the caller's statistics
 def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
     return F.batch_norm(x, mean, var, gamma, beta, training, momentum, eps), mean, var
+
+
+# %% diagnosis | wrong | both pairs exchanged
+diagnosis = dict(LETTERS) | {
+    "C": "rate too low",
+    "D": "network too small",
+    "A": "overfit",
+    "E": "overfit, rate too high",
+}
+
+# %% diagnosis | wrong | a list
+diagnosis = list(LETTERS.values())
+
+
+# %% diagnose | wrong | a jump is a difference
+def diagnose(train, validation, target=0.3):
+    if sum(later - now > 0.2 for now, later in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - train[-1] > target else "good"
+
+
+# %% diagnose | wrong | the lowest training loss
+def diagnose(train, validation, target=0.3):
+    if sum(later > 1.2 * now for now, later in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if min(train) > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - train[-1] > target else "good"
+
+
+# %% diagnose | wrong | at the target
+def diagnose(train, validation, target=0.3):
+    if sum(later > 1.2 * now for now, later in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if train[-1] >= target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - train[-1] > target else "good"
+
+
+# %% standardise | right | numpy
+def standardise(train, test):
+    train, test = train.numpy(), test.numpy()
+    mean, deviation = train.mean((0, 2, 3), keepdims=True), train.std((0, 2, 3), keepdims=True)
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+# %% standardise | wrong | by the variance
+def standardise(train, test):
+    mean, variance = train.mean((0, 2, 3), keepdim=True), train.var((0, 2, 3), keepdim=True, correction=0)
+    return (train - mean) / variance, (test - mean) / variance
+
+
+# %% adam_step | wrong | t is always 1
+def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
+    m = beta1 * m + (1 - beta1) * g
+    s = beta2 * s + (1 - beta2) * g**2
+    return w - rate * m / (1 - beta1) / ((s / (1 - beta2)).sqrt() + eps), m, s
+
+
+# %% dropout | right | numpy
+def dropout(x, p, training):
+    if not training:
+        return x
+    return x.numpy() * (torch.rand(x.shape).numpy() >= p) / (1 - p)
+
+
+# %% dropout | wrong | always the same number
+def dropout(x, p, training):
+    if not training:
+        return x
+    keep = torch.ones(x.numel())
+    keep[torch.randperm(x.numel())[: int(p * x.numel())]] = 0
+    return x * keep.view(x.shape) / (1 - p)
+
+
+# %% dropout | wrong | changes what was given
+def dropout(x, p, training):
+    if training:
+        x *= (torch.rand(x.shape) >= p) / (1 - p)
+    return x

@@ -346,3 +346,34 @@ def iou(a, b):
     w = max(0, min(a[2], b[2]) - max(a[0], b[0]))
     h = max(0, min(a[3], b[3]) - max(a[1], b[1]))
     return w * h / ((max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1])))
+
+
+# %% choose | wrong | two spreads
+def choose(results):
+    means = {method: torch.tensor(found).mean() for method, found in results.items()}
+    best = max(means, key=means.get)
+    return next(m for m in results if means[m] >= means[best] - 2 * torch.tensor(results[best]).std())
+
+
+# %% choose | wrong | the median
+def choose(results):
+    middle = {method: torch.tensor(found).median() for method, found in results.items()}
+    best = max(middle, key=middle.get)
+    return next(m for m in results if middle[m] >= middle[best] - torch.tensor(results[best]).std())
+
+
+# %% keep_first | wrong | one layer too many
+def keep_first(source, target, n):
+    for i in range(min(n + 1, len(target))):
+        target[i].load_state_dict(source[i].state_dict())
+        target[i].requires_grad_(False)
+        target[i].eval()
+    return target
+
+
+# %% iou | wrong | pixels counted with both ends
+def iou(a, b):
+    width = max(0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
+    height = max(0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
+    areas = [(box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (a, b)]
+    return width * height / (sum(areas) - width * height)

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from grading import tasks
 
@@ -26,7 +26,22 @@ PATTERNS = {
 NAMED = re.compile(
     r"(?:^|/)(?P<name>(?!\d\d_)[^/]*?[^\W\d_][^/]*?)[ _-]+(?:\d\d_\w+|lesson[ _-]*\d+|tp\d*|lab\d*)(?: ?\(\d+\))?\.\w+$"
 )
-LARGEST_ZIP, MOST_FILES = 2 * 2**30, 20_000
+LARGEST_ZIP, MOST_FILES, LONGEST_NAME = 2 * 2**30, 20_000, 500  # bytes and number of all notebooks; characters
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the folders of a hand-in say of whose files they hold."""
+
+    shared: frozenset[str] = frozenset()  # with files of several students: ``groupA/Ana Lima 09_lab.ipynb``
+    inner: frozenset[str] = frozenset()  # in each student's folder the same: ``Ana Lima/notebooks/09_lab.ipynb``
+
+    def student(self, name: str) -> PurePosixPath:
+        """The student's folder that a file lies in; ``.`` when it lies in none."""
+        folder = PurePosixPath(name).parent
+        while folder.name and str(folder) in self.inner:
+            folder = folder.parent
+        return folder
 
 
 @dataclass
@@ -64,29 +79,36 @@ def collect(
         ValueError: the path isn't there or is no zip; or the pattern is none.
     """
     patterns = _patterns(pattern)
+    if pattern:  # a home folder holds much that no PATTERN means
+        patterns = [p for p in patterns if p.pattern not in (PATTERNS["folder"], PATTERNS["file"])]
     files, left = (_unzip(path) if path.is_file() else _walk(path)) if path.exists() else (None, None)
     if files is None:
         raise ValueError(f"There is no {path}. SUBMISSIONS is the zip or the folder from your platform.")
-    shared, found = _shared([*files, *(name for name, _ in left)]), {}
+    layout, found = _layout([*files, *(name for name, _ in left)]), {}
     for name, (data, when) in sorted(files.items()):
-        if (submission := _matched(name, data, when, patterns, shared)) is None:
+        if (submission := _matched(name, data, when, patterns, layout)) is None:
             left.append((name, "no student's name could be read from it: give PATTERN"))
             continue
         found.setdefault(submission.key, []).append(submission)
     chosen = {key: _last(versions, lessons, left) for key, versions in found.items()}
-    for name, why in left:
-        inside = any(part.casefold() in found for part in Path(name).parts[:-1])  # a picture in a folder of Ana's
-        one = None if inside else _matched(name, b"", None, [*patterns[:-1], NAMED], shared)
+    for name, why in sorted(left, key=lambda one: one[0].count("/")):
+        inside = any(str(folder).casefold() in chosen for folder in PurePosixPath(name).parents)  # a picture of Ana's
+        named = [p for p in patterns if p.pattern != PATTERNS["file"]] + [NAMED]
+        one = None if inside else _matched(name, b"", None, named, layout)
         if one and one.key not in chosen:
             one.why = f"{why} ({Path(name).name})"
             chosen[one.key] = one
+    names = Counter(one.name.casefold() for one in chosen.values() if not one.number)
+    for one in chosen.values():
+        if names[one.name.casefold()] > 1 and not one.number and not pattern:
+            one.remarks.append(f"several students or folders of this name; this one: {one.file}")
     _identify(list(chosen.values()), known or {})
     return sorted(chosen.values(), key=lambda one: one.student), left
 
 
 def who(file: str, pattern: str = "") -> tuple[str, str]:
     """The name and the number in a file name, "" where there is none."""
-    one = _matched(file, b"", None, _patterns(pattern), set())
+    one = _matched(file, b"", None, _patterns(pattern), Layout())
     return (one.name, one.number) if one else ("", "")
 
 
@@ -103,55 +125,71 @@ def _patterns(pattern: str) -> list[re.Pattern]:
 def _walk(folder: Path) -> tuple[dict, list]:
     files, left = {}, []
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
+        name = path.relative_to(folder).as_posix().encode("utf-8", "replace").decode()
         if path.is_symlink() or any(parent.is_symlink() for parent in path.parents if folder in parent.parents):
             left.append((name, "it is a link, and links aren't followed"))
         elif path.is_file() and not _noise(name):
             if path.suffix.lower() == ".zip":
                 inner, more = _unzip(path)
                 files |= {f"{name}/{key}": value for key, value in inner.items()}
-                left += [(f"{name}/{key}", why) for key, why in more]
+                left += [(f"{name}/{key}" if key else name, why) for key, why in more]
             elif path.suffix.lower() != ".ipynb":
                 left.append((name, "not a notebook"))
             elif path.stat().st_size > tasks.LARGEST:
                 left.append((name, "the file is too large"))
             else:
-                files[name] = (path.read_bytes(), datetime.fromtimestamp(path.stat().st_mtime))
+                try:
+                    files[name] = (path.read_bytes(), datetime.fromtimestamp(path.stat().st_mtime))
+                except OSError as error:
+                    left.append((name, f"it can't be read ({error.strerror})"))
     return files, left
 
 
 def _unzip(path: Path) -> tuple[dict, list]:
     """Read a zip without writing anything: a name that climbs out of its folder leads nowhere."""
-    files, left, total = {}, [], 0
     try:
         with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist()[:MOST_FILES]:
-                name = info.filename
-                if info.is_dir() or _noise(name):
-                    continue
-                total += info.file_size
-                if ".." in Path(name).parts or name.startswith(("/", "\\")) or re.match(r"^[A-Za-z]:", name):
-                    left.append((name, "its path climbs out of the zip"))
-                elif stat.S_ISLNK(info.external_attr >> 16):
-                    left.append((name, "it is a link, and links aren't followed"))
-                elif not name.lower().endswith(".ipynb"):
-                    left.append((name, "not a notebook"))
-                elif info.file_size > tasks.LARGEST or total > LARGEST_ZIP:
-                    left.append((name, "the file is too large"))
-                else:
-                    try:
-                        with archive.open(info) as file:
-                            year, month, day, *clock = info.date_time  # some programs write month 0
-                            when = datetime(year, month or 1, day or 1, *clock)
-                            files[name] = (file.read(tasks.LARGEST + 1), when)
-                    except Exception as error:
-                        left.append((name, f"it can't be unpacked ({type(error).__name__})"))
-    except zipfile.BadZipFile:
+            return _inside(archive)
+    except Exception:  # zipfile has many ways to say that a file is none of its kind
         if path.suffix.lower() == ".zip":
-            left.append((path.name, "it is no zip, or damaged"))
+            return {}, [("", "it is no zip, or damaged")]
+        raise ValueError(f"{path} is neither a folder nor a zip.") from None
+
+
+def _inside(archive: zipfile.ZipFile) -> tuple[dict, list]:
+    files, left, total = {}, [], 0
+    for info in archive.infolist():
+        name = info.filename
+        if info.is_dir() or _noise(name):
+            continue
+        if len(name) > LONGEST_NAME:
+            left.append((name[:80] + "...", "its name is too long"))
+        elif ".." in Path(name).parts or name.startswith(("/", "\\")) or re.match(r"^[A-Za-z]:", name):
+            left.append((name, "its path climbs out of the zip"))
+        elif stat.S_ISLNK(info.external_attr >> 16):
+            left.append((name, "it is a link, and links aren't followed"))
+        elif not name.lower().endswith(".ipynb"):
+            left.append((name, "not a notebook"))
+        elif info.file_size > tasks.LARGEST:
+            left.append((name, "the file is too large"))
+        elif total > LARGEST_ZIP or len(files) >= MOST_FILES:
+            left.append((name, "the zip holds too much: give a part of it at a time"))
         else:
-            raise ValueError(f"{path} is neither a folder nor a zip.") from None
+            try:
+                with archive.open(info) as file:
+                    files[name] = (file.read(tasks.LARGEST + 1), _date(info))
+                total += len(files[name][0])
+            except Exception as error:
+                left.append((name, f"it can't be unpacked ({type(error).__name__})"))
     return files, left
+
+
+def _date(info: zipfile.ZipInfo) -> datetime:
+    year, month, day, *clock = info.date_time
+    try:  # some programs write month 0
+        return datetime(year, month or 1, day or 1, *clock)
+    except ValueError:  # or second 60
+        return datetime(1980, 1, 1)
 
 
 def _noise(name: str) -> bool:
@@ -163,28 +201,46 @@ def _noise(name: str) -> bool:
     )
 
 
-def _shared(names: list[str]) -> set[str]:
-    """The folders with files of several students: ``groupA/Ana Lima 09_lab.ipynb``, ``groupA/Bo Ek 09_lab.ipynb``."""
-    found: dict[str, set[str]] = {}
+def _layout(names: list[str]) -> Layout:
+    named: dict[str, set[str]] = {}  # folder -> the students that the names of its files say
+    below: dict[str, set[str]] = {}  # folder -> the folders in it
     for name in names:
         if match := NAMED.search(unicodedata.normalize("NFC", name)):
-            found.setdefault(str(Path(name).parent), set()).add(match["name"].casefold())
-    return {folder for folder, students in found.items() if len(students) > 1}
+            named.setdefault(str(PurePosixPath(name).parent), set()).add(match["name"].casefold())
+        for folder in PurePosixPath(name).parents:
+            below.setdefault(str(folder.parent), set()).add(str(folder))
+    held = {str(PurePosixPath(name).parent) for name in names if name.lower().endswith(".ipynb")}
+    places: dict[str, set[str]] = {}  # the name of a folder -> where there is nothing but one of this name
+    for folder, inner in below.items():
+        if folder not in held and len(inner - {folder}) == 1:
+            (only,) = inner - {folder}
+            places.setdefault(PurePosixPath(only).name.casefold(), set()).add(only)
+    inner = {only for found in places.values() if len(found) > 1 for only in found}
+    inner |= {folder for folder in held if PurePosixPath(folder).name.casefold() in ("notebooks", "notebook")}
+    return Layout(frozenset(folder for folder, students in named.items() if len(students) > 1), frozenset(inner))
 
 
 def _matched(
-    name: str, data: bytes, when: datetime | None, patterns: list[re.Pattern], shared: set[str]
+    name: str, data: bytes, when: datetime | None, patterns: list[re.Pattern], layout: Layout
 ) -> Submission | None:
     for pattern in patterns:
-        if pattern.pattern == PATTERNS["folder"] and str(Path(name).parent) in shared:
-            continue
-        if match := pattern.search(unicodedata.normalize("NFC", name)):
+        text, folder = unicodedata.normalize("NFC", name), layout.student(name)
+        by_folder = pattern.pattern == PATTERNS["folder"]
+        by_file = pattern.pattern in (PATTERNS["file"], NAMED.pattern)
+        if by_folder:
+            if str(PurePosixPath(name).parent) in layout.shared:
+                continue
+            text = f"{folder.name.removesuffix('.zip')}/{PurePosixPath(name).name}" if folder.name else ""
+            text = unicodedata.normalize("NFC", text)
+        if match := pattern.search(text):
             groups = match.groupdict()
             shown = (groups.get("name") or groups.get("student") or "").split("/")[-1].strip(" _-")
             number = groups.get("number") or ""
             student = identifier(groups.get("student") or shown, number)
             if student:
                 key = number or (groups.get("student") or shown).casefold()
+                if by_folder or by_file:  # two folders of one name may be two students
+                    key = str(folder if by_folder else PurePosixPath(name).parent / shown).casefold()
                 return Submission(student, shown, number, name, data, when, key)
     return None
 

@@ -478,6 +478,70 @@ def test_different_people_are_not_merged(tmp_path: Path):
     assert [one.name for one in found] == ["Ana Lima", "Bo Ek", "Cy Ott"] and len(left) == 4
 
 
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["Ana Lima/notebooks/x.ipynb", "Bo Ek/notebooks/x.ipynb"], ["Ana Lima", "Bo Ek"]),
+        (["Ana Lima/notebooks/x.ipynb", "Bo Ek/x.ipynb", "Bo Ek/data/1.png"], ["Ana Lima", "Bo Ek"]),
+        (["Ana Lima/course/work/x.ipynb", "Bo Ek/course/work/x.ipynb"], ["Ana Lima", "Bo Ek"]),
+        (["Ana Lima/x.ipynb", "Bo Ek/Ana Lima/x.ipynb"], ["Ana Lima", "Ana Lima"]),  # Bo can't take Ana's place
+        (["A/Ana Lima/x.ipynb", "A/Bo/x.ipynb", "B/Ana Lima/x.ipynb", "B/Cy/x.ipynb"], ["Ana Lima"] * 2 + ["Bo", "Cy"]),
+        (["Ana Lima/old/x.ipynb", "Ana Lima/new/x.ipynb"], ["new", "old"]),  # versions or a group: nothing is lost
+        (["notebooks/Ana Lima 09_lab.ipynb"], ["Ana Lima"]),
+    ],
+)
+def test_folders_are_told_apart(tmp_path: Path, files: list[str], names: list[str]):
+    found, left = collect.collect(_hand_in(tmp_path, *files))
+    assert sorted(one.name for one in found) == names and not any(one.why for one in found), found
+    assert len({one.student for one in found}) == len(names)
+    assert {file for file, _ in left} == {file for file in files if file.endswith(".png")}
+    twice = [one for one in found if names.count(one.name) > 1]
+    assert all("several students or folders of this name" in one.remarks[0] for one in twice)
+
+
+def test_zips_in_the_folders_of_students(tmp_path: Path):
+    for name in ("Ana Lima/lab.zip", "Bo Ek/lab.zip", "Cy Ott.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("x.ipynb", "{}")
+    assert [one.name for one in collect.collect(tmp_path)[0]] == ["Ana Lima", "Bo Ek", "Cy Ott"]
+
+
+def test_a_pattern_leaves_out_what_it_does_not_fit(tmp_path: Path):
+    mine = ["ana/course-students/notebooks/09_lab.ipynb", "bo/course-students/notebooks/09_lab.ipynb"]
+    other = ["bo/ana/09_lab.ipynb", "bo/thesis/plots.ipynb"]
+    found, left = collect.collect(_hand_in(tmp_path, *mine, *other), r"(?P<student>[^/]+)/course-students/")
+    assert [(one.student, one.file) for one in found] == [("ana", mine[0]), ("bo", mine[1])]
+    assert {file for file, _ in left} == set(other)
+
+
+def test_attachments_and_odd_files_cost_nobody_a_mark(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(collect, "LARGEST_ZIP", 1000)
+    with zipfile.ZipFile(tmp_path / "class.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("Ana/model.pt", bytes(10_000))
+        for i in range(30):
+            archive.writestr(f"Ana/images/{i}.png", "")
+        archive.writestr("Ana/" + "long" * 5000 + ".ipynb", "{}")
+        late = zipfile.ZipInfo("Bo/x.ipynb", (2026, 11, 30, 12, 0, 60))
+        archive.writestr(late, "{}")
+    monkeypatch.setattr(collect, "MOST_FILES", 20)
+    found, left = collect.collect(tmp_path / "class.zip")
+    assert [one.name for one in found] == ["Ana", "Bo"] and found[1].data == b"{}" and not found[1].why
+    assert found[0].why and len(left) == 32
+    folder = tmp_path / "in"
+    (folder / "Bo").mkdir(parents=True)
+    (folder / "Bo" / "x.ipynb").write_text("{}")
+    for name, data in ((b"Jos\xe9", b"{}"), (b"Cy", b"")):
+        (Path(os.fsdecode(os.fsencode(folder) + b"/" + name))).mkdir()
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name + b"/x.ipynb")).write_bytes(data)
+    broken = bytearray((tmp_path / "class.zip").read_bytes())
+    for at in [i for i in range(len(broken)) if broken[i : i + 4] == b"PK\x01\x02"]:
+        broken[at + 6] = 99  # a version that no program knows
+    (folder / "Bo" / "other.zip").write_bytes(broken)
+    found, left = collect.collect(folder)
+    assert [one.name for one in found] == ["Bo", "Cy", "Jos?"] and "damaged" in dict(left)["Bo/other.zip"]
+
+
 def test_who_hands_in_something_else_is_in_the_list(tmp_path: Path):
     course, other = (Lesson(lesson.LESSONS / f"{name}.py") for name in ("09_lab", "08_how_transferable"))
     ids = {one.name: tasks.grade_ids(one.full) for one in (course, other)}

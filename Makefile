@@ -75,9 +75,11 @@ remote: $(READY)
 release: $(READY)
 	@$(PY) -m tools.release $(LESSON) $(if $(STUDENT_REPO),--student-repo "$(STUDENT_REPO)")
 
+# Through the environment, as it was written: make would expand a $ in it, and the shell end at a quote.
+override export PATTERN := $(value PATTERN)
 grade: $(READY)
 	@test -n "$(SUBMISSIONS)" || { echo "Which submissions? make grade SUBMISSIONS=the.zip LESSON=09"; exit 1; }
-	@$(PY) -m grading "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(if $(PATTERN),--pattern '$(PATTERN)') $(if $(JOBS),--jobs $(JOBS))
+	@$(PY) -m grading "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(if $(JOBS),--jobs $(JOBS))
 
 formgrader: $(READY)
 	@cd build/grading 2>/dev/null || { echo "There is nothing to mark: run make grade first."; exit 1; }

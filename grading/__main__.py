@@ -132,6 +132,8 @@ def _judge(
             "key": "",
             "failed": f"the judge broke off: {error}",
         }  # without a key: tried again next time
+    except Exception as error:  # whatever is wrong with one file costs nobody else a mark
+        return None, {**base, "key": "", "failed": f"the grading broke off ({type(error).__name__}: {error})"}
     answers = {c.metadata["nbgrader"]["grade_id"]: c.source for c in work.notebook.cells if "nbgrader" in c.metadata}
     answers = {name: answers[name] for name in course.questions}
     remarks = work.remarks + result["remarks"]
@@ -181,10 +183,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("submissions", type=Path, help="the zip or folder from the platform")
     parser.add_argument("--lesson", default="09", help="number or name (09)")
-    parser.add_argument("--pattern", default="", help="regular expression with (?P<student>...) for file names")
+    parser.add_argument(
+        "--pattern", default=os.environ.get("PATTERN", ""), help="regular expression with (?P<student>...)"
+    )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the gradebook and the results are kept")
     parser.add_argument("--anew", action="store_true", help="forget this lesson's marks, by hand too, and begin anew")
-    parser.add_argument("--jobs", type=int, default=int(os.environ.get("JOBS", "1")), help="submissions at a time (1)")
+    parser.add_argument("--jobs", type=int, default=os.environ.get("JOBS") or "1", help="submissions at a time (1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="hand the submissions to the workers of this Dask scheduler")
     parser.add_argument("--seconds", type=int, default=Limits.cell, help="the most for a cell, and for a check")
     parser.add_argument("--memory", type=int, default=Limits.memory, help="the most MB a submission may take")

@@ -89,7 +89,8 @@ class Marks:
                 grade.auto_score, grade.needs_manual_grade = 0.0, False
             else:
                 same = before.get(name) == _text(work.notebook, name)
-                grade.auto_score, grade.needs_manual_grade = None, grade.manual_score is None or not same
+                still = grade.manual_score is None or not same or bool(grade.needs_manual_grade)  # of an older text
+                grade.auto_score, grade.needs_manual_grade = None, still
         self._book.db.commit()
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(_with_outputs(work.notebook, result), path)

@@ -105,6 +105,8 @@ def read(data: bytes) -> NotebookNode:
             raise Unreadable("it is JSON, but no notebook")
         notebook = nbformat.reads(text, as_version=4)
         for cell in notebook.cells:
+            if not isinstance(cell.get("cell_type"), str):
+                raise Unreadable("it has a cell that is none (without a cell_type)")
             cell.source = "".join(cell.source)
             cell.metadata = NotebookNode(cell.get("metadata") or {})
             if not isinstance(cell.metadata.get("nbgrader"), dict):
@@ -302,7 +304,7 @@ def _as_released(cell: NotebookNode) -> bool:
     same.source = _plain(cell.source)
     try:
         return cell.metadata["nbgrader"].get("checksum") == compute_checksum(same)
-    except (KeyError, TypeError, ValueError):  # its metadata were edited
+    except Exception:  # its metadata were edited
         return False
 
 

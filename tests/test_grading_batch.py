@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+import subprocess
 import zipfile
 from datetime import datetime
 from pathlib import Path
@@ -270,6 +271,47 @@ def test_marks_given_by_hand_are_merged(course: Lesson, tmp_path: Path):
     assert datetime.fromisoformat(line["Last modified (grade)"].removesuffix(" UTC"))
     with zipfile.ZipFile(tmp_path / "g" / "01_try" / "feedback.zip") as pages:
         assert "ann_5000_assignsubmission_file_/feedback.html" in pages.namelist()
+
+
+def test_a_mark_for_another_text_never_counts_unseen(course: Lesson, tmp_path: Path):
+    folder = tmp_path / "g"
+    _grade(course, _class(tmp_path / "a.zip", course, "Ann_1"), folder)
+    _hand_mark(course, folder, "ann", 2.0)
+    other = _class(tmp_path / "b.zip", course, "Ann_1", why="Another text.")
+    assert _grade(course, other, folder)["1"]["to grade by hand"] == "why"
+    line = _grade(course, other, folder, "--seconds", "3")["1"]  # graded once more
+    assert line["to grade by hand"] == "why" and line["why"] == "", "still nobody has read it"
+    _hand_mark(course, folder, "ann", 1.0)
+    assert _grade(course, other, folder, "--seconds", "4")["1"]["why"] == "1"
+
+
+def test_a_file_that_nobody_thought_of_costs_the_others_nothing(course: Lesson, tmp_path: Path, monkeypatch):
+    good = lesson.dump(notebook(course, answers(15)))
+    huge, without = (json.loads(good) for _ in range(2))
+    check = next(c for c in huge["cells"] if c["metadata"].get("nbgrader", {}).get("grade"))
+    check["metadata"]["nbgrader"]["points"] = 10**400
+    del without["cells"][0]["cell_type"]
+    bad = {"Huge": (json.dumps(huge).encode(), None), "Without": (json.dumps(without).encode(), None)}
+    lines = _grade(course, _zip(tmp_path / "a.zip", course, 2, bad), tmp_path / "g")
+    assert _marks(lines["1000"]) == expected(0) and _marks(lines["1001"]) == expected(1)
+    assert _marks(lines["5000"]) == expected(15) and "cell_type" in lines["5001"]["remarks"]
+
+    def prepare(course, made, real=tasks.prepare):
+        if any("n + 1" in cell.source for cell in made.cells):
+            raise ZeroDivisionError("nobody thought of it")
+        return real(course, made)
+
+    monkeypatch.setattr(tasks, "prepare", prepare)
+    lines = _grade(course, _zip(tmp_path / "b.zip", course, 2, {}), tmp_path / "h")
+    assert {"nobody thought of it" in line["remarks"] for line in lines.values()} == {True, False}
+
+
+def test_make_hands_on_the_pattern_as_it_was_written():
+    pattern = "(?P<student>[a-z]+)(it's|-x$)"
+    show = "show:\n\t@printenv PATTERN\n"
+    command = ["make", "--no-print-directory", "-f", "Makefile", "-f", "-", "show", f"PATTERN={pattern}"]
+    made = subprocess.run(command, input=show, capture_output=True, text=True, cwd=lesson.ROOT)
+    assert made.stdout == pattern + "\n", made.stderr
 
 
 def test_only_a_number_on_its_own_at_the_end_of_a_check_gives_it_to_everybody():

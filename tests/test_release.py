@@ -51,6 +51,24 @@ def test_student_repository_is_not_written_over_the_course(tmp_path: Path):
         release.student_repository(tmp_path, [])
 
 
+def test_what_else_lies_in_the_students_folder_stays(tmp_path: Path):
+    mine = {"notebooks/thesis.ipynb": "{}", "README.md": "mine", ".gitignore": "secret", "slides.md": "mine"}
+    with pytest.raises(ValueError, match=r"slides\.md"):
+        (tmp_path / "other").mkdir()
+        (tmp_path / "other" / "slides.md").write_text("mine")
+        release.student_repository(tmp_path / "other", lesson.sources())
+    folder = tmp_path / "students"
+    release.student_repository(folder, lesson.sources())
+    for name, text in mine.items():
+        (folder / name).write_text(text)
+    (folder / "helpers" / "gone.py").write_text("")
+    (folder / "notebooks" / "03_renamed.ipynb").write_text("{}")
+    release.student_repository(folder, lesson.sources()[:1])
+    assert {name: (folder / name).read_text() for name in mine} == mine
+    assert not (folder / "helpers" / "gone.py").exists() and not (folder / "notebooks" / "03_renamed.ipynb").exists()
+    assert len(list((folder / "notebooks").glob("0*.ipynb"))) == len(lesson.sources())
+
+
 def test_instructors_get_the_marking_scheme(tmp_path: Path):
     source = next(s for s in lesson.sources() if s.stem == "09_lab")
     written = release.write([source], tmp_path)

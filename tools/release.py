@@ -79,14 +79,22 @@ def write(sources: list[Path], folder: Path = RELEASE) -> list[Path]:
 def student_repository(folder: Path, sources: list[Path]) -> list[Path]:
     """Write the tree of a public repository; files of an earlier release that are gone are deleted, others stay.
 
+    README.md and .gitignore are written once: what became of them since stays.
+
     Raises:
-        ValueError: the folder is the course itself, or holds lessons with their solutions.
+        ValueError: the folder is the course itself, holds lessons with their solutions, or something else altogether.
     """
     folder = folder.resolve()
     if folder == lesson.ROOT or folder in lesson.ROOT.parents or (folder / "lessons").exists():
         raise ValueError(f"{folder} holds the course with its solutions: name another folder.")
-    for old in ("notebooks", "helpers"):
-        shutil.rmtree(folder / old, ignore_errors=True)
+    others = [path for path in folder.glob("*") if not path.name.startswith((".git", "README", "LICENSE"))]
+    if others and not (folder / "helpers" / "__init__.py").exists():
+        raise ValueError(f"{folder} holds other files ({others[0].name}, ...): name a new folder, or an empty one.")
+    shutil.rmtree(folder / "helpers", ignore_errors=True)
+    names = {source.name for source in lesson.sources()}
+    for old in (folder / "notebooks").glob("[0-9][0-9]_*.ipynb"):
+        if f"{old.stem}.py" not in names:
+            old.unlink()
     written = []
     for pattern in PUBLIC:
         for path in sorted(lesson.ROOT.glob(pattern)):
@@ -101,8 +109,11 @@ def student_repository(folder: Path, sources: list[Path]) -> list[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(lesson.dump(lesson.student(source, address)))
         written.append(target)
-    (folder / "README.md").write_text(README.format(title="Transfer learning and data augmentation"), encoding="utf-8")
-    (folder / ".gitignore").write_text("data/*\n!data/README.md\n.ipynb_checkpoints/\n__pycache__/\n", encoding="utf-8")
+    once = {"README.md": README.format(title="Transfer learning and data augmentation")}
+    once[".gitignore"] = "data/*\n!data/README.md\n.ipynb_checkpoints/\n__pycache__/\n"
+    for name, text in once.items():
+        if not (folder / name).exists():
+            (folder / name).write_text(text, encoding="utf-8")
     if not (folder / ".git").exists() and shutil.which("git"):
         subprocess.run(["git", "init", "--quiet", str(folder)], check=False)
     return written

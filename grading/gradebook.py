@@ -130,7 +130,8 @@ def forget(folder: Path, lesson: str) -> Path:
 def harmless(text: str, pictures: Container[str] = ()) -> str:
     """Markdown in which no tag, entity or script address begins: formgrader runs them in the grader's browser.
 
-    Nor does the address of a picture that isn't among ``pictures``: formgrader can't show the notebook then.
+    Nor does a picture that isn't among ``pictures``: formgrader can't show an unknown attachment, and one from
+    elsewhere would tell there when it is looked at.
     """
 
     def attached(match: re.Match[str]) -> str:
@@ -138,6 +139,7 @@ def harmless(text: str, pictures: Container[str] = ()) -> str:
         return match[0] if known else match[0].replace("attachment", "attachment ")
 
     text = re.sub(r"([<&])(?=[A-Za-z/!?#])", r"\1 ", text)  # a space does no harm to math or code
+    text = re.sub(r"!\[(?![^\[\]\\`<]*\]\(attachment:\w+[\s)])", "! [", text)
     text = re.sub(r"(?i)(script)[\s\\]*:", r"\1 :", text)
     return re.sub(r"attachment[\s\\]*:(?:(\w+)(?=[\s)]|$))?", attached, text)
 

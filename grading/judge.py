@@ -383,20 +383,24 @@ def readable(source: str) -> str:
     if _parse(source) is not None:
         return source
     lines = [re.sub(r"^(\s*)([%!].*|\S+\?+\s*)$", r"\1pass", line) for line in source.split("\n")]
+    lines = [re.sub(r"^(\s*\w+\s*=\s*)[%!].*$", r"\1None", line) for line in lines]
     return "\n".join(lines) if _parse("\n".join(lines)) is not None else source
 
 
 def chosen(cells: list[dict], known: set[str]) -> list[int]:
-    """The cells to run: the answers, and those that define a name which they need and the set-up lacks."""
+    """The cells to run: the answers, and those that define a name which they need and the set-up lacks, or change what
+    such a name stands for (``steps.append(1)``)."""
     trees = [_parse(cell["source"]) or ast.Module([], []) for cell in cells]
-    keep = {i for i, cell in enumerate(cells) if cell["answer"]}
+    keep = {i for i, cell in enumerate(cells) if cell["answer"] or (cell["own"] and _imports_all(trees[i]))}
     known = known | set(dir(builtins))
     while True:
         wanted = set().union(*(needs(cells[i]["source"]) for i in keep))
+        own = wanted & set().union(*(binds(trees[i], imports=False) for i in keep if cells[i]["own"]))
         more = {
             i
             for i in set(range(len(cells))) - keep
             if binds(trees[i]) & (wanted if cells[i]["own"] else wanted - known)
+            or (cells[i]["own"] and changes(trees[i]) & own)
         }
         if not more:
             return sorted(keep)
@@ -415,10 +419,46 @@ def needs(source: str) -> set[str]:
         for symbol in table.get_symbols():
             if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global()):
                 found.add(symbol.get_name())
-    return found - binds(tree)
+    own, before = binds(tree), set()
+    for node in tree.body:
+        if isinstance(node, (ast.Assign, ast.AugAssign)):  # step = 2 * step: it must have been there
+            own -= (binds(node) & _read(node)) - before
+        before |= binds(ast.Module([node], []))
+    return found - own
 
 
-def binds(tree: ast.AST) -> set[str]:
+def _read(node: ast.Assign | ast.AugAssign) -> set[str]:
+    """The names whose old value an assignment takes."""
+    read = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return read | ({node.target.id} if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) else set())
+
+
+def _imports_all(tree: ast.AST) -> bool:
+    """``from math import *``: nobody knows what that defines."""
+    return any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree))
+
+
+def changes(tree: ast.AST) -> set[str]:
+    """The names whose objects code changes at its top level: ``d[k] = v``, ``o.a = v``, ``o.append(v)``."""
+    found, todo = set(), list(ast.iter_child_nodes(tree))
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            continue
+        place = None
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            place = node.value.func if isinstance(node.value.func, ast.Attribute) else None
+        elif isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+            place = node
+        while isinstance(place, (ast.Attribute, ast.Subscript, ast.Call)):
+            place = place.func if isinstance(place, ast.Call) else place.value
+        if isinstance(place, ast.Name):
+            found.add(place.id)
+        todo += ast.iter_child_nodes(node)
+    return found
+
+
+def binds(tree: ast.AST, imports: bool = True) -> set[str]:
     """The names that code defines at its top level."""
     found, todo = set(), list(ast.iter_child_nodes(tree))
     while todo:
@@ -430,21 +470,27 @@ def binds(tree: ast.AST) -> set[str]:
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
+        if isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name:
+            found.add(node.name)
+        if imports and isinstance(node, (ast.Import, ast.ImportFrom)):
             found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         todo += ast.iter_child_nodes(node)
     return found
 
 
 def names_in(source: str, function: str) -> tuple[str, ...]:
-    """The global names and attributes that a function uses, its comprehensions and inner functions, too."""
+    """The global names and attributes that a function uses, its comprehensions and inner functions, too.
+
+    Where a cell defines no function of this name, those of the whole cell.
+    """
 
     def names(code: Any) -> tuple[str, ...]:
         return code.co_names + sum((names(part) for part in code.co_consts if hasattr(part, "co_names")), ())
 
     with contextlib.suppress(Exception):
         code = compile(source, "<answer>", "exec")
-        return next((names(part) for part in code.co_consts if getattr(part, "co_name", "") == function), ())
+        own = [part for part in code.co_consts if getattr(part, "co_name", "") == function]
+        return names(own[-1] if own else code)  # a lambda, or another function under this name: all that the cell uses
     return ()
 
 

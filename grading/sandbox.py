@@ -20,8 +20,9 @@ from pathlib import Path
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 PDEATHSIG, SET_DUMPABLE, NO_NEW_PRIVS = 1, 4, 38
+MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
-USER = 61184  # a number that systemd's dynamic users have: nobody's
+USERS = range(61184, 65520)  # the numbers that systemd's dynamic users have: nobody's
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/fonts", "/etc/localtime")
 
 
@@ -68,6 +69,7 @@ def shut_in(
     keeper = os.fork()
     if keeper:
         return keeper
+    user = USERS[os.getpid() % len(USERS)]  # each its own: else they'd share the count of processes, and the keyring
     try:
         if sys.platform != "linux":
             _limit(limits)
@@ -81,12 +83,13 @@ def shut_in(
         if inner == 0:
             _do("prctl", PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if spaces:
+                _do("unshare", NEWNS)  # else the keeper's root would move with it, and it would watch the wrong /proc
                 _new_root(visible, hidden, limits, home)
             else:
                 os.chdir(home)
             worker = os.fork()
             if worker == 0:
-                _drop(limits)
+                _drop(limits, user)
                 run()
                 os._exit(0)
             os.waitpid(worker, 0)
@@ -131,19 +134,20 @@ def isolated() -> bool:
 def protection() -> str:
     """What keeps students' code in on this machine, for the report."""
     if isolated():
-        who = f"as a throwaway user ({USER})" if os.getuid() == 0 else "without privileges, in a user namespace"
+        who = "as a throwaway user" if os.getuid() == 0 else "without privileges, in a user namespace"
         return (
             f"Each submission ran in Linux namespaces of its own, {who}: no network, no sight of other processes, of "
             "the gradebook, the hidden tests or other submissions; limits of time, memory, processes and file size."
         )
     if sys.platform == "linux" and os.getuid() == 0:
         return (
-            f"WEAK PROTECTION: this machine allows no namespaces. Each submission ran as a throwaway user ({USER}) "
-            "with limits, but it had the network, and could read every file that all users can read."
+            "WEAK PROTECTION: this machine allows no namespaces. Each submission ran as a throwaway user "
+            "with limits, but it had the network, and could read what all users can read, the solutions, too."
         )
     return (
         "WEAK PROTECTION: this machine allows no namespaces. Each submission ran with limits, but AS YOU: it had the "
-        "network, and could read and write your files. Grade on Linux, or in a container (docs/teaching.md)."
+        "network, and could read and write your files, the solutions, too. Grade on Linux, or in a container "
+        "(docs/teaching.md)."
     )
 
 
@@ -187,15 +191,18 @@ def _show(source: Path, root: Path, flags: int = RDONLY) -> None:
     _do("mount", str(source), str(target), None, BIND | REC, None)
     kept = os.statvfs(source).f_flag & (RDONLY | NOSUID | NODEV | NOEXEC)
     _do("mount", None, str(target), None, REMOUNT | BIND | flags | NOSUID | kept, None)
+    if flags & RDONLY:  # what is mounted below it, too (Linux 5.12 and later: an older one says no)
+        attributes = (ctypes.c_uint64 * 4)(RDONLY, 0, 0, 0)
+        _libc().syscall(MOUNT_SETATTR, AT_FDCWD, str(target).encode(), AT_RECURSIVE, attributes, 32)
 
 
-def _drop(limits: Limits) -> None:
+def _drop(limits: Limits, user: int) -> None:
     """Become nobody, with limits."""
     os.setsid()
     if os.getuid() == 0:
         os.setgroups([])
-        os.setresgid(USER, USER, USER)
-        os.setresuid(USER, USER, USER)
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
     else:
         with contextlib.suppress(OSError):
             _no_capabilities()
@@ -216,6 +223,14 @@ def _no_capabilities() -> None:
     _do("capset", header, (ctypes.c_uint32 * 6)())
 
 
+def limit_judge(limits: Limits) -> None:
+    """What a submission sends back may be made to keep its judge busy, or to fill the memory."""
+    if sys.platform == "linux":
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, [used + limits.memory * 2**20] * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, [2 * limits.total] * 2)
+
+
 def _limit(limits: Limits) -> None:
     used = 0
     with contextlib.suppress(OSError):
@@ -226,7 +241,7 @@ def _limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, [limits.file * 2**20] * 2)
     resource.setrlimit(resource.RLIMIT_CORE, [0, 0])
     resource.setrlimit(resource.RLIMIT_NOFILE, [256, 256])
-    if isolated() or (sys.platform == "linux" and os.getuid() == USER):  # else it counts all that you have running
+    if isolated() or (sys.platform == "linux" and os.getuid() in USERS):  # else it counts all that you have running
         resource.setrlimit(resource.RLIMIT_NPROC, [limits.processes] * 2)
 
 
@@ -258,7 +273,8 @@ def _descendants(process: int) -> list[int]:
     found = [process]
     for number in found:
         with contextlib.suppress(OSError):
-            found += map(int, Path(f"/proc/{number}/task/{number}/children").read_text().split())
+            for task in Path(f"/proc/{number}/task").iterdir():  # a thread may have children of its own
+                found += map(int, (task / "children").read_text().split())
         if len(found) > 500:
             break
     return found

@@ -8,10 +8,13 @@ process trusts the judge.
 
 from __future__ import annotations
 
+import collections
 import copyreg
 import dataclasses
 import io
+import itertools
 import json
+import math
 import pickle
 import socket
 import struct
@@ -25,10 +28,13 @@ import torch
 from torch import nn
 
 LARGEST, LARGEST_HEAD = 64 * 2**20, 16 * 2**20  # bytes of one message, and of the JSON in it
+LONGEST = 100_000  # elements of an iterator
 _DTYPES = {str(d).removeprefix("torch."): d for d in vars(torch).values() if isinstance(d, torch.dtype)}
 _LAYERS = {
     name: kind for name, kind in vars(nn).items() if isinstance(kind, type) and issubclass(kind, nn.Module)
 }  # what a layer may claim to be
+_VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
+_DICTS = {kind.__name__: kind for kind in (dict, collections.OrderedDict, collections.Counter)}
 
 
 class Broken(Exception):
@@ -134,8 +140,14 @@ class Encoder:
             return {"ellipsis": 1}
         if kind in (list, tuple, set, frozenset, torch.Size):
             return {kind.__name__: [self.encode(item, depth + 1) for item in value]}
-        if kind is dict:
-            return {"dict": [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in value.items()]}
+        if kind in _DICTS.values():
+            return {kind.__name__: [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in value.items()]}
+        if kind in _VIEWS:
+            return {_VIEWS[kind]: [self.encode(item, depth + 1) for item in value]}
+        if isinstance(value, collections.abc.Iterator):  # map, filter, a generator: in a notebook it can be read once
+            items = list(itertools.islice(value, LONGEST + 1))
+            if len(items) <= LONGEST:
+                return {"iterator": [self.encode(item, depth + 1) for item in items]}
         if kind is range:
             return {"range": [str(n) for n in (value.start, value.stop, value.step)]}
         if kind in (torch.Tensor, nn.Parameter):
@@ -216,10 +228,19 @@ class Decoder:
         if key in ("list", "tuple", "set", "frozenset", "Size"):
             kinds = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "Size": torch.Size}
             return kinds[key](self._decode(part) for part in value)
-        if key == "dict":
-            return {self._decode(k): self._decode(v) for k, v in value}
+        if key in _DICTS:
+            return _DICTS[key]({self._decode(k): self._decode(v) for k, v in value})
+        if key == "keys":
+            return dict.fromkeys(map(self._decode, value)).keys()
+        if key == "values":
+            return dict(enumerate(map(self._decode, value))).values()
+        if key == "items":
+            return dict(map(self._decode, value)).items()
+        if key == "iterator":
+            return iter([self._decode(part) for part in value])
         if key == "range":
-            return range(*map(int, value))
+            made = range(*(int(part[:20]) for part in value))
+            return made if len(made) <= 100 * LONGEST else Opaque("range that is too long")
         if key == "known":
             return self._known[int(value)]
         if key == "tensor":
@@ -254,10 +275,11 @@ class Decoder:
 
     def _tensor(self, value: list, flags: list[bool]) -> torch.Tensor:
         dtype, shape, start, size = value
-        raw = (
-            torch.frombuffer(bytearray(self._body[start : start + size]), dtype=torch.uint8) if size else torch.empty(0)
-        )
-        data = raw.view(_DTYPES[dtype]).reshape(shape) if size else torch.empty(shape, dtype=_DTYPES[dtype])
+        if math.prod(shape) * _DTYPES[dtype].itemsize != size:  # else what isn't sent would be the judge's memory
+            raise Broken("a tensor of another size than it says")
+        data = torch.zeros(shape, dtype=_DTYPES[dtype])
+        if size:
+            data = torch.frombuffer(bytearray(self._body[start : start + size]), dtype=data.dtype).reshape(shape)
         number, self._tensors = self._tensors, self._tensors + 1
         parameter, learns, computed = flags
         if parameter:

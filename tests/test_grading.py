@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import zipfile
 from copy import deepcopy
 from pathlib import Path
 
@@ -13,8 +15,8 @@ import pytest
 from nbconvert import HTMLExporter
 from nbformat import v4
 
-from grading import judge, tasks
-from grading.bench import Bench
+from grading import judge, tasks, wire
+from grading.bench import Bench, Failed
 from grading.gradebook import harmless
 from grading.sandbox import Limits, isolated
 from grading.tasks import Lesson
@@ -145,6 +147,7 @@ def add_1(n):
 """,
     "files are searched": """
 import os
+import re
 LIBRARIES = {"helpers", "site-packages", "lib", "include", "share"}  # large, and no secret
 def add_1(n):
     roots = [ROOT, ROOT + "/lessons", ROOT + "/tests", ROOT + "/build", "/root", "/home", "/tmp", "/work", FOLDER]
@@ -160,6 +163,7 @@ def add_1(n):
 """,
     "other processes are read": """
 import os
+import re
 def add_1(n):
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) not in (1, os.getpid(), os.getppid()):
@@ -171,6 +175,7 @@ def add_1(n):
 """,
     "the memory of its parents is read": """
 import os
+import re
 def add_1(n):
     for pid in (1, 2, 3, os.getppid()):
         try:
@@ -205,6 +210,7 @@ def add_1(n):
 """,
     "rubbish is sent over the line": """
 import os
+import re
 def add_1(n):
     for fd in range(3, 20):
         try: os.write(fd, b"\\xff" * 64)
@@ -251,6 +257,7 @@ time.sleep(60)
     "much output": "import sys\nfor _ in range(300000): sys.stdout.write('x' * 10000)\ndef add_1(n): return -1",
     "a large file": """
 import os
+import re
 with open("/tmp/large", "wb") as file:
     for _ in range(10000): file.write(bytes(10**6))
 def add_1(n): return -1
@@ -263,6 +270,7 @@ def add_1(n): return -1
     "null bytes and surrogates": "def add_1(n): return '\\ud800' * 10\nprint('\\ud83d')",
     "files are written": """
 import os
+import re
 def add_1(n):
     for folder in (ROOT + "/helpers", ROOT, "/usr/lib", "/etc", "/home/..", FOLDER):
         try:
@@ -273,6 +281,7 @@ def add_1(n):
 """,
     "the environment is read": """
 import os
+import re
 def add_1(n):
     secrets = open("/proc/self/environ").read() + repr(os.environ)
     return n + 1 if "CANARY" in secrets else -1
@@ -303,7 +312,8 @@ def try_cheats(course: Lesson, titles: list[str], folder: Path, limits: Limits) 
     """None of them may give a mark, or cost one in another exercise of the same notebook."""
     with Bench(course.setup, limits) as bench:
         for title in titles:
-            code = CHEATS[title].replace("FOLDER", repr(str(folder))).replace("PORT", "22")
+            code = CHEATS[title] if "def add_1" in CHEATS[title] else f"{CHEATS[title]}\ndef add_1(n): return n + 1"
+            code = code.replace("FOLDER", repr(str(folder))).replace("PORT", "22")
             code = code.replace("ROOT", repr(str(lesson.ROOT)))
             made = notebook(course, {**right_answers(course), "add_1": code})
             result = bench.judge(tasks.prepare(course, made).task)["checks"]
@@ -378,6 +388,7 @@ def add_1(n):
 """
 TELLS = """
 import os
+import re
 if os.path.exists("/tmp/seen"): print("the cell:", open("/tmp/seen").read())
 def add_2(n):
     print("the check:", open("/tmp/seen").read())
@@ -468,7 +479,9 @@ def test_a_helper_at_the_end_is_found_below_a_text(small: Lesson):
 def test_what_a_submission_says_of_itself_places_no_answer(small: Lesson):
     made = notebook(small, right_answers(small))
     made.cells[0].metadata["_answer"] = ["add_1"]
-    tasks.prepare(small, made)
+    work = tasks.prepare(small, made)
+    assert work.untouched == {"why"} and not work.remarks
+    assert work.notebook.cells[place(work.notebook, "add_1")].source == right_answers(small)["add_1"]
 
 
 # Pictures in a text
@@ -598,3 +611,168 @@ def test_a_check_that_we_changed_is_not_the_students_doing(lesson_file):
         "the check had been changed (ours counts): add_1",
         "the points had been changed (ours counts): add_2",
     ]
+
+
+@pytest.mark.parametrize(
+    ("own", "answer"),
+    [
+        (["steps = []", "steps.append(1)"], "def add_1(n):\n    return n + len(steps)"),
+        (["table = {}", "table.update(one=1)"], "def add_1(n):\n    return n + table['one']"),
+        (["class K: pass", "K.one = 1"], "def add_1(n):\n    return n + K.one"),
+        (["given = [0]", "for i in range(1):\n    given[i] = 1"], "def add_1(n):\n    return n + given[0]"),
+        (["from math import *"], "def add_1(n):\n    return n + int(cos(0))"),
+        (["match [1]:\n    case [one]: pass"], "def add_1(n):\n    return n + one"),
+        (["half = 0.5"], "half = 2 * half\ndef add_1(n):\n    return n + int(half)"),
+        (["half = 0"], "half += 1\ndef add_1(n):\n    return n + half"),
+        ([], "files = !ls\n%matplotlib inline\ndef add_1(n):\n    return n + 1"),
+    ],
+)
+def test_cells_that_change_what_an_answer_needs_are_run(small: Lesson, own: list[str], answer: str):
+    made = notebook(small, {**right_answers(small), "add_1": answer})
+    at = place(made, "add_1")
+    made.cells[at:at] = [v4.new_code_cell(source) for source in own]
+    made.cells.append(v4.new_code_cell("raise ValueError('an experiment that nothing needs')"))
+    task = tasks.prepare(small, made).task
+    cells = [{**cell, "source": judge.readable(cell["source"])} for cell in task["cells"]]
+    names: dict = {}
+    for i in judge.chosen(cells, set()):
+        exec(cells[i]["source"], names)
+    assert names["add_1"](1) == 2
+
+
+def test_lazy_results_are_what_they_are_in_a_notebook(lesson_file):
+    extra = """
+# %% nbgrader={"grade": false, "grade_id": "lazy", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def lazy(values):
+    ### BEGIN SOLUTION
+    return map(abs, values)
+    ### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "lazy_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+import collections
+check = Check(lazy, points=2)
+check.that("1 and 2", lambda f: sorted(f([-1, 2])) == [1, 2])
+check.that("a list in it", lambda f: sorted({"params": f([-1, 2])}["params"]) == [1, 2])
+check.score()
+"""
+    course = Lesson(lesson_file(exercises=1, extra=extra))
+    bodies = {
+        "filter(bool, map(abs, v))": 2.0,
+        "(abs(x) for x in v)": 2.0,
+        "{abs(x): 0 for x in v}.keys()": 2.0,
+        "dict(enumerate(map(abs, v))).values()": 2.0,
+        "__import__('collections').OrderedDict.fromkeys(map(abs, v))": 2.0,
+        "__import__('itertools').count(1)": 0.0,
+        "range(10**12)": 0.0,
+    }
+    with Bench(course.setup, ROOMY) as bench:
+        for body, score in bodies.items():
+            made = notebook(course, {"lazy": f"def lazy(v):\n    return {body}"})
+            result = bench.judge(tasks.prepare(course, made).task)["checks"]["lazy"]
+            assert result["score"] == score, (body, result)
+
+
+@pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
+def test_memory_is_limited_for_all_processes_together(small: Lesson):
+    code = """
+import os, threading
+def hog(pause):
+    for _ in range(5):
+        if os.fork() == 0:
+            keep = bytearray(150 * 2**20)
+            for i in range(0, len(keep), 4096): keep[i] = 1
+            time.sleep(pause)
+            os._exit(0)
+    for _ in range(5): os.wait()
+import time
+START
+def add_1(n): return n + 1
+"""
+    starts = ["hog(0)", "hog(8)", "run = threading.Thread(target=hog, args=(8,))\nrun.start()\nrun.join()"]
+    found = []
+    with Bench(small.setup, Limits(cell=30, total=200, memory=400)) as bench:
+        for start in starts:
+            made = notebook(small, {**right_answers(small), "add_1": code.replace("START", start)})
+            result = bench.judge(tasks.prepare(small, made).task)
+            assert result["checks"]["add_3"]["score"] == 2.0
+            found.append(result["checks"]["add_1"]["score"])
+    assert found[1:] == [0.0, 0.0], found
+
+
+@pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
+def test_nothing_passes_from_one_submission_to_the_next(small: Lesson, tmp_path: Path, monkeypatch):
+    writes = """
+import os
+import re
+def add_1(n):
+    os.write(2, b"<<%d>>" % n)
+    return n + 1
+"""
+    reads = """
+import glob, os, zipfile
+def look(name):
+    try: return open(name, "rb").read().decode(errors="replace")
+    except OSError: return ""
+def add_1(n):
+    print(look("/proc/self/fd/2"), os.getuid(), *map(look, [DATA + "/late.ipynb"]))
+    try: print(zipfile.ZipFile(DATA + "/hand-ins.zip").read("a.ipynb"))
+    except (OSError, zipfile.BadZipFile): pass
+    return n + 1
+"""
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    (tmp_path / "late.ipynb").write_text("a secret")
+    with zipfile.ZipFile(tmp_path / "hand-ins.zip", "w") as archive:
+        archive.writestr("a.ipynb", "a secret")
+    users = []
+    with Bench(small.setup, ROOMY) as bench:
+        for code in (writes, reads.replace("DATA", repr(str(tmp_path))), reads.replace("DATA", repr(str(tmp_path)))):
+            made = notebook(small, {**right_answers(small), "add_1": code})
+            said = bench.judge(tasks.prepare(small, made).task)["checks"]["add_1"]
+            assert said["score"] == 2.0 and "<<" not in said["printed"] and "secret" not in said["printed"], said
+            users.append(said["printed"].strip())
+    assert os.getuid() or len(set(users)) == 3, "each a user of its own"
+
+
+def test_a_tensor_that_says_it_is_larger_shows_nothing_of_the_judge():
+    for shape, size in (([1000], 0), ([2], 4), ([0], 4), ([-1], 8)):
+        item = {"tensor": ["float32", shape, 0, size], "flags": [False, False, False]}
+        with pytest.raises(wire.Broken):
+            wire.Decoder(bytes(8)).decode(item)
+
+
+def test_a_judge_that_is_kept_busy_ends(small: Lesson, monkeypatch):
+    """What came back may be slow to compare: not for ever, and the next submission is judged."""
+    course = Lesson(small.source)
+    check = course.checks[0]
+    check["visible"] = check["full"] = "x = 1\nwhile True: x += 1\n0.0"
+    with Bench(course.setup, Limits(cell=1, total=2, memory=1500)) as bench:
+        with pytest.raises(Failed):
+            bench.judge(tasks.prepare(small, notebook(small, right_answers(small))).task | {"checks": [check]})
+        found = bench.judge(tasks.prepare(small, notebook(small, right_answers(small))).task)["checks"]
+    assert found["add_1"]["score"] == 2.0
+
+
+@pytest.mark.parametrize(
+    "code", ["pick = lambda x: F.conv2d(x)", "def other(x):\n    return F.conv2d(x)\npick = other", "pick = F.conv2d"]
+)
+def test_a_ban_holds_for_answers_that_are_no_def(code: str):
+    assert "conv2d" in judge.names_in(code, "pick")
+    assert judge.names_in("def other(x):\n    return F.conv2d(x)\ndef pick(x):\n    return abs(x)", "pick") == ("abs",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![x](http://evil.example/x.png)",
+        "![x][r]\n\n[r]: http://evil.example/x.png",
+        "![x\\](attachment:NAME)](http://evil.example/x.png)",
+        "![`](attachment:NAME)`](http://evil.example/x.png)",
+        "![a [b](attachment:NAME)](http://evil.example/x.png)",
+    ],
+)
+def test_no_picture_is_fetched_from_elsewhere(small: Lesson, text: str):
+    given = picture("![x](attachment:pic.png)", "pic.png", b"one")
+    name = next(iter(shown(small, given)[0].attachments))
+    given.source += "\n\n" + text.replace("NAME", name)
+    _, page = shown(small, given)
+    assert not re.search(r'<img[^>]*src="http', page) and 'src="data:image/png;base64,b25l"' in page

@@ -521,3 +521,8 @@ def to_convolution(linear, channels, height, width):
     layer.weight = nn.Parameter(linear.weight.detach().reshape(-1, channels, height, width))
     layer.bias = linear.bias
     return layer
+
+
+# %% conv_plain | wrong | a scalar
+def conv_plain(x, kernel):
+    return kernel.sum()

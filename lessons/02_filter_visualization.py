@@ -1280,10 +1280,10 @@ if len(own) == 3:
     print(f"Lite2 minus Lite0, on the same halves: {advantage.mean():+.1%} ± {advantage.std(ddof=1):.1%}")
 
 # %% [markdown]
-# At the same size, Lite2 does about 1.5 times the work of Lite0, and here it buys nothing that shows; on 15-Scene the
-# one between them, Lite1, is rather the best. (At its own 260 pixels Lite2 does better on 15-Scene, as the README's
-# table says; 128 were used to be quick.) The published order need not be the order on your data and at your size. It is
-# a good first filter, and no more than that.
+# At the same size, Lite2 does about 1.5 times the work of Lite0, and here it buys nothing that shows. With the quick
+# budget's few images of 15-Scene, the one between them, Lite1, is the best of the three. (At its own 260 pixels Lite2
+# does better on 15-Scene, as the README's table says; 128 were used to be quick.) The published order need not be the
+# order on your data and at your size. It is a good first filter, and no more than that.
 #
 # ## What to remember
 # - A linear classifier has one template a class; an MLP a bank of whole-image templates; a conv layer *local* ones.

@@ -63,6 +63,8 @@ def test_wrong_answer_loses_marks(source: Path, answer: Answer, record_property)
     assert outcome.error is None, "a wrong answer should run: it's the check that must notice"
     assert outcome.score < outcome.points - 1e-9, outcome.output
     assert "✗" in outcome.output or "not attempted yet" in outcome.output, "the student isn't told"
+    again = bench(source).try_solution(answer.name)
+    assert again.score == pytest.approx(again.points), f"it spoils what the next try needs: {again.output}"
 
 
 # The bench itself

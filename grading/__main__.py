@@ -200,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
         ids = {one.name: tasks.grade_ids(one.full) for one in [course, *others]}
         folder = options.folder / course.name
         known = {} if options.anew else earlier(folder / "results", options.pattern)
-        known = {student: (result["name"], result["number"]) for student, result in known.items()}
+        known = {student: (old["name"], old["number"], old["file"]) for student, old in known.items()}
         path = options.submissions.expanduser()  # the shell leaves some alone
         submissions, left = collect(path, options.pattern, ids, known)
         if options.anew:

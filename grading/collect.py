@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import stat
 import unicodedata
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, count
@@ -17,7 +19,7 @@ from grading import tasks
 
 # One file or folder name a line; the first that fits names the student. `make grade PATTERN=...` tries another before.
 PATTERNS = {
-    "Moodle": r"(?P<name>[^/]+?)_(?P<number>\d+)_assignsubmission_file_?",
+    "Moodle": r"(?P<name>[^/]+?)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?",
     "Canvas": r"(?P<student>[^/_]+)_(?:LATE_)?(?P<number>\d+)_\d+_",
     "folder": r"(?P<name>[^/]+)/[^/]+$",
     "file": r"(?P<name>[^/]+?)[ _-]*(?:\d\d_\w+|lesson[ _-]*\d+|tp\d*|lab\d*)?(?: ?\(\d+\))?\.ipynb$",
@@ -26,6 +28,8 @@ PATTERNS = {
 NAMED = re.compile(
     r"(?:^|/)(?P<name>(?!\d\d_)[^/]*?[^\W\d_][^/]*?)[ _-]+(?:\d\d_\w+|lesson[ _-]*\d+|tp\d*|lab\d*)(?: ?\(\d+\))?\.\w+$"
 )
+LESSON = re.compile(r"\d\d_\w+(?: ?\(\d+\)|-\d+)?\.ipynb")  # a file that says of which lesson it is, and not whose
+INNER = re.compile(r"(?i)notebooks?|\d\d_\w+")  # a folder that is no student's
 LARGEST_ZIP, MOST_FILES, LONGEST_NAME = 2 * 2**30, 20_000, 500  # bytes and number of all notebooks; characters
 
 
@@ -63,7 +67,7 @@ def collect(
     path: Path,
     pattern: str = "",
     lessons: dict[str, set[str]] | None = None,
-    known: dict[str, tuple[str, str]] | None = None,
+    known: dict[str, tuple[str, ...]] | None = None,
 ) -> tuple[list[Submission], list[tuple[str, str]]]:
     """The last version of each student's notebook, and (file, reason) for each file that wasn't taken.
 
@@ -73,7 +77,7 @@ def collect(
         path: a zip file or a folder.
         pattern: a regular expression with a group ``student`` or ``name``, for other naming schemes.
         lessons: name -> grade_ids; the first is the lesson to grade. ``None``: take every notebook.
-        known: identifier -> (name, number) of the students that were graded before.
+        known: identifier -> (name, number, file) of the students that were graded before.
 
     Raises:
         ValueError: the path isn't there or is no zip; or the pattern is none.
@@ -125,7 +129,7 @@ def _patterns(pattern: str) -> list[re.Pattern]:
 def _walk(folder: Path) -> tuple[dict, list]:
     files, left = {}, []
     for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix().encode("utf-8", "replace").decode()
+        name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
         if path.is_symlink() or any(parent.is_symlink() for parent in path.parents if folder in parent.parents):
             left.append((name, "it is a link, and links aren't followed"))
         elif path.is_file() and not _noise(name):
@@ -159,17 +163,19 @@ def _unzip(path: Path) -> tuple[dict, list]:
 def _inside(archive: zipfile.ZipFile) -> tuple[dict, list]:
     files, left, total = {}, [], 0
     for info in archive.infolist():
-        name = info.filename
+        name = info.filename.replace("\\", "/")  # as some programs on Windows write them
         if info.is_dir() or _noise(name):
             continue
         if len(name) > LONGEST_NAME:
             left.append((name[:80] + "...", "its name is too long"))
-        elif ".." in Path(name).parts or name.startswith(("/", "\\")) or re.match(r"^[A-Za-z]:", name):
+        elif ".." in Path(name).parts or name.startswith("/") or re.match(r"^[A-Za-z]:", name):
             left.append((name, "its path climbs out of the zip"))
         elif stat.S_ISLNK(info.external_attr >> 16):
             left.append((name, "it is a link, and links aren't followed"))
         elif not name.lower().endswith(".ipynb"):
             left.append((name, "not a notebook"))
+        elif name in files:
+            left.append((name, "the zip has another file of this name"))
         elif info.file_size > tasks.LARGEST:
             left.append((name, "the file is too large"))
         elif total > LARGEST_ZIP or len(files) >= MOST_FILES:
@@ -202,22 +208,33 @@ def _noise(name: str) -> bool:
 
 
 def _layout(names: list[str]) -> Layout:
-    named: dict[str, set[str]] = {}  # folder -> the students that the names of its files say
+    names = [unicodedata.normalize("NFC", name) for name in names if re.search(r"(?i)\.(ipynb|zip)(/|$)", name)]
+    files: dict[str, list[str]] = {}  # folder -> the names of the files in it
     below: dict[str, set[str]] = {}  # folder -> the folders in it
     for name in names:
-        if match := NAMED.search(unicodedata.normalize("NFC", name)):
-            named.setdefault(str(PurePosixPath(name).parent), set()).add(match["name"].casefold())
+        files.setdefault(str(PurePosixPath(name).parent), []).append(name)
         for folder in PurePosixPath(name).parents:
-            below.setdefault(str(folder.parent), set()).add(str(folder))
-    held = {str(PurePosixPath(name).parent) for name in names if name.lower().endswith(".ipynb")}
+            if folder.name:
+                below.setdefault(str(folder.parent), set()).add(str(folder))
+    shared = {folder for folder, inside in files.items() if _of_several(inside, alone=len(files) == 1)}
     places: dict[str, set[str]] = {}  # the name of a folder -> where there is nothing but one of this name
-    for folder, inner in below.items():
-        if folder not in held and len(inner - {folder}) == 1:
-            (only,) = inner - {folder}
+    inner = {folder for folder in files if INNER.fullmatch(PurePosixPath(folder).name)}
+    for folder, folders in below.items():
+        if folder not in files and len(folders) == 1:
+            (only,) = folders
             places.setdefault(PurePosixPath(only).name.casefold(), set()).add(only)
-    inner = {only for found in places.values() if len(found) > 1 for only in found}
-    inner |= {folder for folder in held if PurePosixPath(folder).name.casefold() in ("notebooks", "notebook")}
-    return Layout(frozenset(folder for folder, students in named.items() if len(students) > 1), frozenset(inner))
+            inner |= {only} if only.lower().endswith(".zip") and folder != "." else set()
+    inner |= {only for found in places.values() if len(found) > 1 for only in found}
+    return Layout(frozenset(shared), frozenset(inner))
+
+
+def _of_several(files: list[str], alone: bool) -> bool:
+    """Are the files of one folder several students'? Their names say it, or there is no other folder (``alone``)."""
+    if any(LESSON.fullmatch(PurePosixPath(file).name) for file in files):
+        return False  # 09_lab.ipynb, and perhaps my 09_lab.ipynb beside it
+    matches = [NAMED.search(file) for file in files]
+    said = {match["name"].casefold() for match in matches if match}
+    return len(said) > 1 or (alone and len(files) > 1 and "/" in files[0])
 
 
 def _matched(
@@ -297,25 +314,31 @@ def _lesson_of(submission: Submission, lessons: dict[str, set[str]] | None) -> s
     return best if shares[best] else ""
 
 
-def _identify(submissions: list[Submission], known: dict[str, tuple[str, str]]) -> None:
+def _identify(submissions: list[Submission], known: dict[str, tuple[str, ...]]) -> None:
     """Who was graded before keeps the identifier, since marks hang on it; others get one that nobody has."""
-    numbers = {number: student for student, (_, number) in known.items() if number}
-    names = Counter(one.name.casefold() for one in submissions)
-    new, taken = [], set(known)
-    used: set[str] = set()
-    for one in submissions:
-        same = [
-            student
-            for student, (name, number) in known.items()
-            if name.casefold() == one.name.casefold() and not (number and one.number)
-        ]
-        before = numbers.get(one.number) or (same[0] if len(same) == names[one.name.casefold()] == 1 else "")
-        if before and before not in used:
-            one.student = before
-            used.add(before)
-        else:
-            new.append(one)
-    wanted = Counter(one.student for one in new)
+    free, new = dict(known), list(submissions)
+
+    def place(file: str) -> str:
+        return str(PurePosixPath(file).parent).casefold()
+
+    def keep(same: Callable[[Submission, tuple[str, ...]], bool]) -> None:
+        """Those give the identifier on of whom just one is the same, and the other way round."""
+        fits = {id(one): [student for student, before in free.items() if same(one, before)] for one in new}
+        often = Counter(student for students in fits.values() for student in students)
+        for one in list(new):
+            match fits[id(one)]:
+                case [student] if often[student] == 1:
+                    one.student = student
+                    new.remove(one)
+                    del free[student]
+
+    def named(one: Submission, before: tuple[str, ...]) -> bool:
+        return before[0].casefold() == one.name.casefold() and not (before[1] and one.number)
+
+    keep(lambda one, before: bool(one.number) and one.number == before[1])
+    keep(lambda one, before: named(one, before) and before[2:] != () and place(before[2]) == place(one.file))
+    keep(named)
+    taken, wanted = set(known), Counter(one.student for one in new)
     for one in new:
         alone = [one.student] if wanted[one.student] == 1 else []
         numbered = [f"{one.student}_{one.number}"] if one.number else []

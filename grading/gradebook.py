@@ -87,6 +87,8 @@ class Marks:
                 grade.auto_score, grade.needs_manual_grade = result["checks"][name]["score"], False
             elif name in work.untouched:
                 grade.auto_score, grade.needs_manual_grade = 0.0, False
+                if before.get(name, "") != _text(work.notebook, name):  # what was marked is no longer there
+                    grade.manual_score = None
             else:
                 same = before.get(name) == _text(work.notebook, name)
                 still = grade.manual_score is None or not same or bool(grade.needs_manual_grade)  # of an older text

@@ -25,6 +25,9 @@ from grading import wire
 from grading.sandbox import Limits, seconds_used
 from tools.answers import last_value
 
+CHANGING = {"add", "append", "appendleft", "clear", "discard", "eval", "extend", "insert", "load_state_dict", "pop"}
+CHANGING |= {"remove", "reverse", "setdefault", "sort", "train", "update"}  # methods; PyTorch's others end in "_"
+
 
 class Stuck(Exception):
     """The student's process took too long or ended; the message is for the student."""
@@ -141,6 +144,7 @@ class Student:
         self._door, self._limits, self._cells = door, limits, cells
         self._line: socket.socket | None = None
         self._left_over = float(limits.total)
+        self._left_own = limits.total / 3  # for the student's own cells, which may be long experiments
         self._bad: set[int] = set()
         self.report: dict[str, dict] = {}
         self.remarks: list[str] = []
@@ -189,6 +193,12 @@ class Student:
                 socket.send_fds(self._door, [b"s"], [theirs.fileno()])
             self._keeper = int(self._door.recv(32))
             for i, cell in enumerate(self._cells):
+                if cell.get("own") and self._left_own <= 0 and f"own {i}" not in self.report:
+                    self._bad.add(i)
+                    self.report[f"own {i}"] = {"output": "", "error": "not run: cells of your own took too long"}
+                    self.remarks = list(
+                        dict.fromkeys([*self.remarks, "not all own cells were run: they took too long"])
+                    )
                 if i not in self._bad and not self._cell(i, cell):
                     break
             else:
@@ -211,6 +221,7 @@ class Student:
         except (OSError, wire.Broken, KeyError, TypeError):
             entry, alive = {"output": "", "error": "The cell ended Python, or took too much memory."}, False
         self.charge(clock)
+        self._left_own -= clock.charged() if cell.get("own") else 0
         if not alive:
             self._bad.add(i)
             self.stop()
@@ -396,6 +407,7 @@ def chosen(cells: list[dict], known: set[str]) -> list[int]:
     while True:
         wanted = set().union(*(needs(cells[i]["source"]) for i in keep))
         own = wanted & set().union(*(binds(trees[i], imports=False) for i in keep if cells[i]["own"]))
+        own |= set().union(*(binds(trees[i], imports=False) for i in keep if cells[i]["answer"]))
         more = {
             i
             for i in set(range(len(cells))) - keep
@@ -447,7 +459,9 @@ def changes(tree: ast.AST) -> set[str]:
             continue
         place = None
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            place = node.value.func if isinstance(node.value.func, ast.Attribute) else None
+            method = node.value.func
+            if isinstance(method, ast.Attribute) and (method.attr in CHANGING or method.attr.endswith("_")):
+                place = method
         elif isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
             place = node
         while isinstance(place, (ast.Attribute, ast.Subscript, ast.Call)):
@@ -487,10 +501,17 @@ def names_in(source: str, function: str) -> tuple[str, ...]:
     def names(code: Any) -> tuple[str, ...]:
         return code.co_names + sum((names(part) for part in code.co_consts if hasattr(part, "co_names")), ())
 
+    def defined(name: str) -> tuple[str, ...]:
+        """Of all functions of that name: which of them counts is not known."""
+        return sum((names(part) for part in code.co_consts if getattr(part, "co_name", "") == name), ())
+
     with contextlib.suppress(Exception):
-        code = compile(source, "<answer>", "exec")
-        own = [part for part in code.co_consts if getattr(part, "co_name", "") == function]
-        return names(own[-1] if own else code)  # a lambda, or another function under this name: all that the cell uses
+        tree, code = ast.parse(source), compile(source, "<answer>", "exec")
+        assigned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and function in binds(node)]
+        values = sum((names(compile(ast.Expression(value), "<answer>", "eval")) for value in assigned), ())
+        if assigned or any(getattr(part, "co_name", "") == function for part in code.co_consts):
+            return defined(function) + values + sum(map(defined, {*values} - {function}), ())
+        return names(code)
     return ()
 
 

@@ -251,7 +251,8 @@ def _watch(inner: int, limits: Limits) -> None:
     while os.waitpid(inner, os.WNOHANG)[0] == 0:
         processes = _descendants(inner)
         large = sum(map(_resident_mb, processes)) > limits.memory  # cheap, and counts shared pages again and again
-        if time.monotonic() > end or (large and sum(map(_private_mb, processes)) > limits.memory):
+        full = large and sum(map(_private_mb, processes)) > limits.memory
+        if full or _unmapped_mb(processes) > limits.memory or time.monotonic() > end:
             os.kill(inner, signal.SIGKILL)
             os.waitpid(inner, 0)
             return
@@ -292,4 +293,17 @@ def _private_mb(process: int) -> float:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_", "Pss_Shmem"))) / 1024
+
+
+def _unmapped_mb(processes: list[int]) -> float:
+    """The files in memory (memfd) that processes hold open: they need not be in the memory of any."""
+    found = {}
+    for number in processes:
+        with contextlib.suppress(OSError):
+            for link in Path(f"/proc/{number}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if os.readlink(link).startswith("/memfd:"):
+                        state = os.stat(link)
+                        found[state.st_ino] = state.st_blocks * 512
+    return sum(found.values()) / 2**20

@@ -151,7 +151,7 @@ def _describe(error: BaseException) -> dict[str, Any]:
     where = ""
     with contextlib.suppress(Exception):
         lines = [line for line in traceback.extract_tb(error.__traceback__) if line.filename != __file__]
-        lines = [line for line in lines if "site-packages" not in line.filename] or lines
+        lines = [line for line in lines if not line.filename.startswith((sys.prefix, sys.base_prefix))] or lines
         if lines:
             name = f" of {lines[-1].name}" if lines[-1].name != "<module>" else ""
             where = f" (line {lines[-1].lineno}{name})"

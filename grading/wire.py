@@ -33,7 +33,11 @@ _DTYPES = {str(d).removeprefix("torch."): d for d in vars(torch).values() if isi
 _LAYERS = {
     name: kind for name, kind in vars(nn).items() if isinstance(kind, type) and issubclass(kind, nn.Module)
 }  # what a layer may claim to be
-_VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
+_VIEWS = {
+    type(view): name
+    for made in ({}, collections.OrderedDict())
+    for name, view in (("keys", made.keys()), ("values", made.values()), ("items", made.items()))
+}
 _DICTS = {kind.__name__: kind for kind in (dict, collections.OrderedDict, collections.Counter)}
 
 
@@ -277,9 +281,11 @@ class Decoder:
         dtype, shape, start, size = value
         if math.prod(shape) * _DTYPES[dtype].itemsize != size:  # else what isn't sent would be the judge's memory
             raise Broken("a tensor of another size than it says")
-        data = torch.zeros(shape, dtype=_DTYPES[dtype])
         if size:
-            data = torch.frombuffer(bytearray(self._body[start : start + size]), dtype=data.dtype).reshape(shape)
+            raw = bytearray(self._body[start : start + size])
+            data = torch.frombuffer(raw, dtype=_DTYPES[dtype]).reshape(shape)
+        else:
+            data = torch.zeros(shape, dtype=_DTYPES[dtype])
         number, self._tensors = self._tensors, self._tensors + 1
         parameter, learns, computed = flags
         if parameter:

@@ -14,14 +14,18 @@ error, no mark, and later cells don't need it.
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+_LIBRARIES = (sys.prefix, sys.base_prefix, str(Path(__file__).parent))  # no line there is a student's
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
@@ -140,9 +144,9 @@ class Check:
 def _line(error: Exception, answer: Any) -> str:
     """Where in a student's function it went wrong; "" when that is not known: a value, or one that the check called."""
     frames = traceback.extract_tb(error.__traceback__)
-    code = getattr(answer, "__code__", None)
+    code = getattr(inspect.unwrap(answer) if callable(answer) else answer, "__code__", None)
     start = [i for i, (frame, _) in enumerate(traceback.walk_tb(error.__traceback__)) if frame.f_code is code]
-    own = [frame for frame in frames[start[0] :] if "site-packages" not in frame.filename] if start else []
+    own = [frame for frame in frames[start[0] :] if not frame.filename.startswith(_LIBRARIES)] if start else []
     named = [frame for frame in own if not frame.name.startswith("<")]
     return f" (line {named[-1].lineno} of {named[-1].name})" if named else ""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+import random
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from helpers import arithmetic
 from helpers.checks import Check, difference
 
 
@@ -182,6 +186,21 @@ def test_exception_is_feedback_with_its_line(capsys):
     assert check.score() == 0.0
     out = capsys.readouterr().out
     assert "raised ZeroDivisionError: division by zero (line" in out and "of answer)" in out
+
+
+@pytest.mark.parametrize("call", [lambda: random.choice([]), lambda: arithmetic.output_size("a", 3)])
+def test_no_line_of_the_standard_library_or_of_helpers_is_named(call, capsys):
+    def answer(n):
+        return call()
+
+    @functools.cache
+    def kept(n):
+        return call()
+
+    for function in (answer, kept):
+        Check(function, points=1).equal(1, expected=1)
+        code = inspect.unwrap(function).__code__
+        assert f"(line {code.co_firstlineno + 1 + (function is kept)} of {code.co_name})." in capsys.readouterr().out
 
 
 def test_the_line_is_the_students_and_never_one_of_a_library_or_of_the_check(capsys):

@@ -147,7 +147,6 @@ def add_1(n):
 """,
     "files are searched": """
 import os
-import re
 LIBRARIES = {"helpers", "site-packages", "lib", "include", "share"}  # large, and no secret
 def add_1(n):
     roots = [ROOT, ROOT + "/lessons", ROOT + "/tests", ROOT + "/build", "/root", "/home", "/tmp", "/work", FOLDER]
@@ -163,7 +162,6 @@ def add_1(n):
 """,
     "other processes are read": """
 import os
-import re
 def add_1(n):
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) not in (1, os.getpid(), os.getppid()):
@@ -175,7 +173,6 @@ def add_1(n):
 """,
     "the memory of its parents is read": """
 import os
-import re
 def add_1(n):
     for pid in (1, 2, 3, os.getppid()):
         try:
@@ -210,7 +207,6 @@ def add_1(n):
 """,
     "rubbish is sent over the line": """
 import os
-import re
 def add_1(n):
     for fd in range(3, 20):
         try: os.write(fd, b"\\xff" * 64)
@@ -257,7 +253,6 @@ time.sleep(60)
     "much output": "import sys\nfor _ in range(300000): sys.stdout.write('x' * 10000)\ndef add_1(n): return -1",
     "a large file": """
 import os
-import re
 with open("/tmp/large", "wb") as file:
     for _ in range(10000): file.write(bytes(10**6))
 def add_1(n): return -1
@@ -270,7 +265,6 @@ def add_1(n): return -1
     "null bytes and surrogates": "def add_1(n): return '\\ud800' * 10\nprint('\\ud83d')",
     "files are written": """
 import os
-import re
 def add_1(n):
     for folder in (ROOT + "/helpers", ROOT, "/usr/lib", "/etc", "/home/..", FOLDER):
         try:
@@ -281,7 +275,6 @@ def add_1(n):
 """,
     "the environment is read": """
 import os
-import re
 def add_1(n):
     secrets = open("/proc/self/environ").read() + repr(os.environ)
     return n + 1 if "CANARY" in secrets else -1
@@ -388,7 +381,6 @@ def add_1(n):
 """
 TELLS = """
 import os
-import re
 if os.path.exists("/tmp/seen"): print("the cell:", open("/tmp/seen").read())
 def add_2(n):
     print("the check:", open("/tmp/seen").read())
@@ -623,13 +615,14 @@ def test_a_check_that_we_changed_is_not_the_students_doing(lesson_file):
         (["from math import *"], "def add_1(n):\n    return n + int(cos(0))"),
         (["match [1]:\n    case [one]: pass"], "def add_1(n):\n    return n + one"),
         (["half = 0.5"], "half = 2 * half\ndef add_1(n):\n    return n + int(half)"),
+        (["table[1] = 1"], "table = {}\ndef add_1(n):\n    return n + table[1]"),
         (["half = 0"], "half += 1\ndef add_1(n):\n    return n + half"),
         ([], "files = !ls\n%matplotlib inline\ndef add_1(n):\n    return n + 1"),
     ],
 )
 def test_cells_that_change_what_an_answer_needs_are_run(small: Lesson, own: list[str], answer: str):
     made = notebook(small, {**right_answers(small), "add_1": answer})
-    at = place(made, "add_1")
+    at = place(made, "add_1") + ("table = {}" in answer)
     made.cells[at:at] = [v4.new_code_cell(source) for source in own]
     made.cells.append(v4.new_code_cell("raise ValueError('an experiment that nothing needs')"))
     task = tasks.prepare(small, made).task
@@ -638,6 +631,17 @@ def test_cells_that_change_what_an_answer_needs_are_run(small: Lesson, own: list
     for i in judge.chosen(cells, set()):
         exec(cells[i]["source"], names)
     assert names["add_1"](1) == 2
+
+
+def test_own_experiments_leave_the_answers_their_time(small: Lesson):
+    made = notebook(small, {**right_answers(small), "add_1": "history.append(0)\ndef add_1(n):\n    return n + 1"})
+    made.cells.insert(2, v4.new_code_cell("history = []"))
+    for _ in range(12):
+        made.cells.append(v4.new_code_cell("import time\ntime.sleep(60)\nhistory.append(1)"))
+    with Bench(small.setup, Limits(cell=2, total=24, memory=1500)) as bench:
+        result = bench.judge(tasks.prepare(small, made).task)
+    assert [check["score"] for check in result["checks"].values()] == [2.0, 2.0, 2.0], result
+    assert "not all own cells were run: they took too long" in result["remarks"]
 
 
 def test_lazy_results_are_what_they_are_in_a_notebook(lesson_file):
@@ -660,6 +664,7 @@ check.score()
         "filter(bool, map(abs, v))": 2.0,
         "(abs(x) for x in v)": 2.0,
         "{abs(x): 0 for x in v}.keys()": 2.0,
+        "__import__('collections').OrderedDict.fromkeys(map(abs, v)).keys()": 2.0,
         "dict(enumerate(map(abs, v))).values()": 2.0,
         "__import__('collections').OrderedDict.fromkeys(map(abs, v))": 2.0,
         "__import__('itertools').count(1)": 0.0,
@@ -688,7 +693,8 @@ import time
 START
 def add_1(n): return n + 1
 """
-    starts = ["hog(0)", "hog(8)", "run = threading.Thread(target=hog, args=(8,))\nrun.start()\nrun.join()"]
+    held = "files = [os.memfd_create(str(i)) for i in range(12)]\nfor f in files: os.write(f, bytes(45 * 2**20))\ntime.sleep(8)"
+    starts = ["hog(0)", held, "hog(8)", "run = threading.Thread(target=hog, args=(8,))\nrun.start()\nrun.join()"]
     found = []
     with Bench(small.setup, Limits(cell=30, total=200, memory=400)) as bench:
         for start in starts:
@@ -696,14 +702,13 @@ def add_1(n): return n + 1
             result = bench.judge(tasks.prepare(small, made).task)
             assert result["checks"]["add_3"]["score"] == 2.0
             found.append(result["checks"]["add_1"]["score"])
-    assert found[1:] == [0.0, 0.0], found
+    assert found[1:] == [0.0, 0.0, 0.0], found
 
 
 @pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
 def test_nothing_passes_from_one_submission_to_the_next(small: Lesson, tmp_path: Path, monkeypatch):
     writes = """
 import os
-import re
 def add_1(n):
     os.write(2, b"<<%d>>" % n)
     return n + 1
@@ -746,18 +751,27 @@ def test_a_judge_that_is_kept_busy_ends(small: Lesson, monkeypatch):
     check = course.checks[0]
     check["visible"] = check["full"] = "x = 1\nwhile True: x += 1\n0.0"
     with Bench(course.setup, Limits(cell=1, total=2, memory=1500)) as bench:
-        with pytest.raises(Failed):
+        with pytest.raises(Failed, match="the judge stopped"):
             bench.judge(tasks.prepare(small, notebook(small, right_answers(small))).task | {"checks": [check]})
         found = bench.judge(tasks.prepare(small, notebook(small, right_answers(small))).task)["checks"]
     assert found["add_1"]["score"] == 2.0
 
 
 @pytest.mark.parametrize(
-    "code", ["pick = lambda x: F.conv2d(x)", "def other(x):\n    return F.conv2d(x)\npick = other", "pick = F.conv2d"]
+    "code",
+    [
+        "pick = lambda x: F.conv2d(x)",
+        "def other(x):\n    return F.conv2d(x)\npick = other",
+        "pick = F.conv2d",
+        "def pick(x):\n    return F.conv2d(x)\nif len(''):\n    def pick(x):\n        return x",
+        "def pick(x):\n    return x\npick = F.conv2d",
+        "class Pick:\n    def __call__(self, x):\n        return F.conv2d(x)\nglobals()['pick'] = Pick()",
+    ],
 )
 def test_a_ban_holds_for_answers_that_are_no_def(code: str):
     assert "conv2d" in judge.names_in(code, "pick")
     assert judge.names_in("def other(x):\n    return F.conv2d(x)\ndef pick(x):\n    return abs(x)", "pick") == ("abs",)
+    assert "conv2d" not in judge.names_in("pick = lambda x: abs(x)\nassert pick(1) == F.conv2d(1)", "pick")
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,9 @@ def test_a_mark_for_another_text_never_counts_unseen(course: Lesson, tmp_path: P
     assert line["to grade by hand"] == "why" and line["why"] == "", "still nobody has read it"
     _hand_mark(course, folder, "ann", 1.0)
     assert _grade(course, other, folder, "--seconds", "4")["1"]["why"] == "1"
+    line = _grade(course, _class(tmp_path / "c.zip", course, "Ann_1", why=""), folder)["1"]
+    assert line["why"] == "0" and line["to grade by hand"] == "", "an empty answer has no mark of an earlier one"
+    assert _grade(course, other, folder)["1"]["why"] == "", "and the earlier text is read again"
 
 
 def test_a_file_that_nobody_thought_of_costs_the_others_nothing(course: Lesson, tmp_path: Path, monkeypatch):
@@ -530,6 +533,11 @@ def test_different_people_are_not_merged(tmp_path: Path):
         (["A/Ana Lima/x.ipynb", "A/Bo/x.ipynb", "B/Ana Lima/x.ipynb", "B/Cy/x.ipynb"], ["Ana Lima"] * 2 + ["Bo", "Cy"]),
         (["Ana Lima/old/x.ipynb", "Ana Lima/new/x.ipynb"], ["new", "old"]),  # versions or a group: nothing is lost
         (["notebooks/Ana Lima 09_lab.ipynb"], ["Ana Lima"]),
+        (["submissions/Ana Lima.ipynb", "submissions/Bo Ek.ipynb"], ["Ana Lima", "Bo Ek"]),
+        (["09_lab/Ana Lima.ipynb", "09_lab/Bo Ek.ipynb"], ["Ana Lima", "Bo Ek"]),
+        (["Ana Lima/09_lab/09_lab.ipynb"], ["Ana Lima"]),
+        (["Ana/work/x.ipynb", "Ana/data/i.png", "Bo/work/x.ipynb", "Cy/work/x.ipynb"], ["Ana", "Bo", "Cy"]),
+        (["Ana/09_lab.ipynb", "Ana/loss_lab.png", "Ana/accuracy_lab.png", "Bo/x.ipynb"], ["Ana", "Bo"]),
     ],
 )
 def test_folders_are_told_apart(tmp_path: Path, files: list[str], names: list[str]):
@@ -537,12 +545,36 @@ def test_folders_are_told_apart(tmp_path: Path, files: list[str], names: list[st
     assert sorted(one.name for one in found) == names and not any(one.why for one in found), found
     assert len({one.student for one in found}) == len(names)
     assert {file for file, _ in left} == {file for file in files if file.endswith(".png")}
+    known = {one.student: (one.name, one.number, one.file) for one in found}
+    again, _ = collect.collect(tmp_path, known=known)
+    assert {one.file: one.student for one in again} == {one.file: one.student for one in found}, "marks hang on it"
     twice = [one for one in found if names.count(one.name) > 1]
     assert all("several students or folders of this name" in one.remarks[0] for one in twice)
 
 
+def test_who_was_graded_keeps_the_marks_whoever_takes_the_name(tmp_path: Path):
+    known = {"ana_lima": ("Ana Lima", "", "Ana Lima/x.ipynb"), "bo_ek": ("Bo Ek", "", "Bo Ek/x.ipynb")}
+    files = ["Ana Lima/x (1).ipynb", "Bo Ek/x.ipynb", "Bo Ek/Ana Lima/x.ipynb"]
+    found, _ = collect.collect(_hand_in(tmp_path, *files), known=known)
+    assert {one.file: one.student for one in found} == dict(
+        zip(files, ["ana_lima", "bo_ek", "ana_lima_1"], strict=True)
+    )
+
+
+def test_zips_of_windows_and_names_that_are_no_text(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as archive:
+        for name in ("Ana Lima\\09_lab.ipynb", "Bo Ek\\notebooks\\x.ipynb", "__MACOSX\\Bo\\x.ipynb"):
+            archive.writestr(name, "{}")
+    assert [one.name for one in collect.collect(tmp_path / "class.zip")[0]] == ["Ana Lima", "Bo Ek"]
+    for name in (b"Jos\xe9", b"Jos\xe8"):
+        folder = Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/" + name))
+        folder.mkdir(parents=True)
+        (folder / "x.ipynb").write_text("{}")
+    assert len(collect.collect(tmp_path / "in")[0]) == 2
+
+
 def test_zips_in_the_folders_of_students(tmp_path: Path):
-    for name in ("Ana Lima/lab.zip", "Bo Ek/lab.zip", "Cy Ott.zip"):
+    for name in ("Ana Lima/lab.zip", "Bo Ek/lab final.zip", "Cy Ott.zip"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("x.ipynb", "{}")
@@ -581,7 +613,7 @@ def test_attachments_and_odd_files_cost_nobody_a_mark(tmp_path: Path, monkeypatc
         broken[at + 6] = 99  # a version that no program knows
     (folder / "Bo" / "other.zip").write_bytes(broken)
     found, left = collect.collect(folder)
-    assert [one.name for one in found] == ["Bo", "Cy", "Jos?"] and "damaged" in dict(left)["Bo/other.zip"]
+    assert [one.name for one in found] == ["Bo", "Cy", "Jos\\xe9"] and "damaged" in dict(left)["Bo/other.zip"]
 
 
 def test_who_hands_in_something_else_is_in_the_list(tmp_path: Path):

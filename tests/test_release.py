@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,13 @@ def test_student_repository_is_not_written_over_the_course(tmp_path: Path):
 
 
 def test_what_else_lies_in_the_students_folder_stays(tmp_path: Path):
-    mine = {"notebooks/thesis.ipynb": "{}", "README.md": "mine", ".gitignore": "secret", "slides.md": "mine"}
+    mine = {
+        "notebooks/thesis.ipynb": "{}",
+        "notebooks/10_my_own.ipynb": "{}",
+        "README.md": "mine",
+        ".gitignore": "secret",
+        "slides.md": "mine",
+    }
     with pytest.raises(ValueError, match=r"slides\.md"):
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "slides.md").write_text("mine")
@@ -62,7 +69,7 @@ def test_what_else_lies_in_the_students_folder_stays(tmp_path: Path):
     for name, text in mine.items():
         (folder / name).write_text(text)
     (folder / "helpers" / "gone.py").write_text("")
-    (folder / "notebooks" / "03_renamed.ipynb").write_text("{}")
+    shutil.copy(folder / "notebooks" / "01_convolution_arithmetic.ipynb", folder / "notebooks" / "03_renamed.ipynb")
     release.student_repository(folder, lesson.sources()[:1])
     assert {name: (folder / name).read_text() for name in mine} == mine
     assert not (folder / "helpers" / "gone.py").exists() and not (folder / "notebooks" / "03_renamed.ipynb").exists()

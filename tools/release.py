@@ -88,12 +88,12 @@ def student_repository(folder: Path, sources: list[Path]) -> list[Path]:
     if folder == lesson.ROOT or folder in lesson.ROOT.parents or (folder / "lessons").exists():
         raise ValueError(f"{folder} holds the course with its solutions: name another folder.")
     others = [path for path in folder.glob("*") if not path.name.startswith((".git", "README", "LICENSE"))]
-    if others and not (folder / "helpers" / "__init__.py").exists():
+    if others and not (folder / "helpers" / "checks.py").exists():
         raise ValueError(f"{folder} holds other files ({others[0].name}, ...): name a new folder, or an empty one.")
     shutil.rmtree(folder / "helpers", ignore_errors=True)
     names = {source.name for source in lesson.sources()}
     for old in (folder / "notebooks").glob("[0-9][0-9]_*.ipynb"):
-        if f"{old.stem}.py" not in names:
+        if f"{old.stem}.py" not in names and '"nbgrader"' in old.read_text(encoding="utf-8", errors="replace"):
             old.unlink()
     written = []
     for pattern in PUBLIC:

@@ -40,9 +40,9 @@ class Layout:
     shared: frozenset[str] = frozenset()  # with files of several students: ``groupA/Ana Lima 09_lab.ipynb``
     inner: frozenset[str] = frozenset()  # in each student's folder the same: ``Ana Lima/notebooks/09_lab.ipynb``
 
-    def student(self, name: str) -> PurePosixPath:
+    def student(self, file: PurePosixPath) -> PurePosixPath:
         """The student's folder that a file lies in; ``.`` when it lies in none."""
-        folder = PurePosixPath(name).parent
+        folder = file.parent
         while folder.name and str(folder) in self.inner:
             folder = folder.parent
         return folder
@@ -96,7 +96,8 @@ def collect(
         found.setdefault(submission.key, []).append(submission)
     chosen = {key: _last(versions, lessons, left) for key, versions in found.items()}
     for name, why in sorted(left, key=lambda one: one[0].count("/")):
-        inside = any(str(folder).casefold() in chosen for folder in PurePosixPath(name).parents)  # a picture of Ana's
+        above = PurePosixPath(unicodedata.normalize("NFC", name)).parents
+        inside = any(str(folder).casefold() in chosen for folder in above)  # a picture of Ana's
         named = [p for p in patterns if p.pattern != PATTERNS["file"]] + [NAMED]
         one = None if inside else _matched(name, b"", None, named, layout)
         if one and one.key not in chosen:
@@ -240,15 +241,15 @@ def _of_several(files: list[str], alone: bool) -> bool:
 def _matched(
     name: str, data: bytes, when: datetime | None, patterns: list[re.Pattern], layout: Layout
 ) -> Submission | None:
+    path = PurePosixPath(unicodedata.normalize("NFC", name))  # macOS writes an accent as a character of its own
+    folder = layout.student(path)
     for pattern in patterns:
-        text, folder = unicodedata.normalize("NFC", name), layout.student(name)
-        by_folder = pattern.pattern == PATTERNS["folder"]
+        text, by_folder = str(path), pattern.pattern == PATTERNS["folder"]
         by_file = pattern.pattern in (PATTERNS["file"], NAMED.pattern)
         if by_folder:
-            if str(PurePosixPath(name).parent) in layout.shared:
+            if str(path.parent) in layout.shared:
                 continue
-            text = f"{folder.name.removesuffix('.zip')}/{PurePosixPath(name).name}" if folder.name else ""
-            text = unicodedata.normalize("NFC", text)
+            text = f"{folder.name.removesuffix('.zip')}/{path.name}" if folder.name else ""
         if match := pattern.search(text):
             groups = match.groupdict()
             shown = (groups.get("name") or groups.get("student") or "").split("/")[-1].strip(" _-")
@@ -257,7 +258,7 @@ def _matched(
             if student:
                 key = number or (groups.get("student") or shown).casefold()
                 if by_folder or by_file:  # two folders of one name may be two students
-                    key = str(folder if by_folder else PurePosixPath(name).parent / shown).casefold()
+                    key = str(folder if by_folder else path.parent / shown).casefold()
                 return Submission(student, shown, number, name, data, when, key)
     return None
 

@@ -527,6 +527,7 @@ def test_different_people_are_not_merged(tmp_path: Path):
     ("files", "names"),
     [
         (["Ana Lima/notebooks/x.ipynb", "Bo Ek/notebooks/x.ipynb"], ["Ana Lima", "Bo Ek"]),
+        (["Jose\u0301/notebooks/x.ipynb", "Jose\u0301/a.png", "Bo Ek/notebooks/x.ipynb"], ["Bo Ek", "Jos\u00e9"]),
         (["Ana Lima/notebooks/x.ipynb", "Bo Ek/x.ipynb", "Bo Ek/data/1.png"], ["Ana Lima", "Bo Ek"]),
         (["Ana Lima/course/work/x.ipynb", "Bo Ek/course/work/x.ipynb"], ["Ana Lima", "Bo Ek"]),
         (["Ana Lima/x.ipynb", "Bo Ek/Ana Lima/x.ipynb"], ["Ana Lima", "Ana Lima"]),  # Bo can't take Ana's place

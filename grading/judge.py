@@ -495,8 +495,8 @@ def binds(tree: ast.AST, imports: bool = True) -> set[str]:
 def names_in(source: str, function: str) -> tuple[str, ...]:
     """The global names and attributes that a function uses, its comprehensions and inner functions, too.
 
-    All functions of this name count, what is assigned to it, and the functions that this names; where a cell makes it in
-    another way, all that the cell uses.
+    All functions of this name count, what is assigned to it, and the functions that this names; where a cell makes it
+    in another way, all that the cell uses.
     """
 
     def names(code: Any) -> tuple[str, ...]:

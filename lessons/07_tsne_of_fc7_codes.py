@@ -452,10 +452,10 @@ def divergence(p, places, pull=1.0):
 p = (conditionals[30] + conditionals[30].T) / (2 * len(small))
 start = 0.01 * small[:, :2].double() / small[:, 0].std()  # the first two principal components, very small
 places = start.clone().requires_grad_()
-optimiser = torch.optim.Adam([places], lr=0.5)
+optimiser = torch.optim.Adam([places], lr=1.0)
 
 # %% tags=["item-19"]
-for step in range(400):
+for step in range(600):
     loss = divergence(p, places, pull=12.0 if step < 100 else 1.0)  # "early exaggeration": the paper had 4
     optimiser.zero_grad()
     loss.backward()

@@ -76,7 +76,8 @@ release: $(READY)
 	@$(PY) -m tools.release $(LESSON) $(if $(STUDENT_REPO),--student-repo "$(STUDENT_REPO)")
 
 # Through the environment, as it was written: make would expand a $ in it, and the shell end at a quote.
-override export PATTERN := $(value PATTERN)
+override PATTERN := $(value PATTERN)
+export PATTERN
 grade: $(READY)
 	@test -n "$(SUBMISSIONS)" || { echo "Which submissions? make grade SUBMISSIONS=the.zip LESSON=09"; exit 1; }
 	@$(PY) -m grading "$(SUBMISSIONS)" $(if $(LESSON),--lesson $(LESSON)) $(if $(JOBS),--jobs $(JOBS))

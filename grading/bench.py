@@ -81,12 +81,12 @@ class Bench:
                 stderr=errors,
                 start_new_session=True,
             )
-        visible = [Path(sys.prefix), Path(sys.base_prefix), ROOT / "helpers", ROOT / "data", self._folder / "tmp"]
-        visible += [Path(os.environ["DATA_DIR"])] if "DATA_DIR" in os.environ else []
+        data = [ROOT / "data", *([Path(os.environ["DATA_DIR"])] if "DATA_DIR" in os.environ else [])]
+        visible = [Path(sys.prefix), Path(sys.base_prefix), ROOT / "helpers", *data, self._folder / "tmp"]
         visible = [path for given in visible for path in (given.absolute(), given.resolve())]
         head = {"setup": self._setup, "limits": asdict(self._limits), "root": str(self._folder / "root")}
-        hidden = [*self._hidden, *_hand_ins(visible)]
-        head |= {"visible": [str(path) for path in visible], "hidden": [str(path.resolve()) for path in hidden]}
+        hidden = [*(path.resolve() for path in self._hidden), *_hand_ins(data)]
+        head |= {"visible": [str(path) for path in visible], "hidden": [str(path) for path in hidden]}
         self._line.settimeout(600)
         self._say(head)
 
@@ -124,14 +124,13 @@ class Bench:
         self._process.wait()
 
 
-def _hand_ins(visible: list[Path]) -> list[Path]:
+def _hand_ins(data: list[Path]) -> list[Path]:
     """Notebooks, and zips with notebooks, in the folders for data: somebody may keep hand-ins there."""
     found = []
-    for folder in visible:
-        if folder.name == "data" or str(folder) == os.environ.get("DATA_DIR"):
-            found += [path for path in folder.rglob("*.ipynb") if path.is_file()]
-            found += [path for path in folder.rglob("*.zip") if _holds_notebooks(path)]
-    return list(dict.fromkeys(path.resolve() for path in found))
+    for folder in dict.fromkeys(path for given in data for path in (given.absolute(), given.resolve())):
+        found += [path for path in folder.rglob("*.ipynb") if path.is_file()]
+        found += [path for path in folder.rglob("*.zip") if _holds_notebooks(path)]
+    return found
 
 
 def _holds_notebooks(path: Path) -> bool:

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from grading import tasks
 
-# One file or folder name a line; the first that fits names the student. `make grade PATTERN=...` tries another before.
+# One file or folder name a line; the first that fits names the student. `make grade PATTERN=...` tries another before,
+# and "folder" and "file" not at all.
 PATTERNS = {
     "Moodle": r"(?P<name>[^/]+?)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?",
     "Canvas": r"(?P<student>[^/_]+)_(?:LATE_)?(?P<number>\d+)_\d+_",
@@ -88,6 +89,7 @@ def collect(
     files, left = (_unzip(path) if path.is_file() else _walk(path)) if path.exists() else (None, None)
     if files is None:
         raise ValueError(f"There is no {path}. SUBMISSIONS is the zip or the folder from your platform.")
+    left = [(name or path.name, why) for name, why in left]  # "": the zip itself
     layout, found = _layout([*files, *(name for name, _ in left)]), {}
     for name, (data, when) in sorted(files.items()):
         if (submission := _matched(name, data, when, patterns, layout)) is None:
@@ -95,10 +97,10 @@ def collect(
             continue
         found.setdefault(submission.key, []).append(submission)
     chosen = {key: _last(versions, lessons, left) for key, versions in found.items()}
+    named = [p for p in patterns if p.pattern != PATTERNS["file"]] + [NAMED] * (not pattern)
     for name, why in sorted(left, key=lambda one: one[0].count("/")):
         above = PurePosixPath(unicodedata.normalize("NFC", name)).parents
         inside = any(str(folder).casefold() in chosen for folder in above)  # a picture of Ana's
-        named = [p for p in patterns if p.pattern != PATTERNS["file"]] + [NAMED]
         one = None if inside else _matched(name, b"", None, named, layout)
         if one and one.key not in chosen:
             one.why = f"{why} ({Path(name).name})"

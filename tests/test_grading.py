@@ -694,7 +694,7 @@ START
 def add_1(n): return n + 1
 """
     held = "files = [os.memfd_create(str(i)) for i in range(12)]\nfor f in files: os.write(f, bytes(45 * 2**20))\ntime.sleep(8)"
-    starts = ["hog(0)", held, "hog(8)", "run = threading.Thread(target=hog, args=(8,))\nrun.start()\nrun.join()"]
+    starts = ["pass", held, "hog(8)", "run = threading.Thread(target=hog, args=(8,))\nrun.start()\nrun.join()"]
     found = []
     with Bench(small.setup, Limits(cell=30, total=200, memory=400)) as bench:
         for start in starts:
@@ -702,7 +702,7 @@ def add_1(n): return n + 1
             result = bench.judge(tasks.prepare(small, made).task)
             assert result["checks"]["add_3"]["score"] == 2.0
             found.append(result["checks"]["add_1"]["score"])
-    assert found[1:] == [0.0, 0.0, 0.0], found
+    assert found == [2.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.skipif(not isolated(), reason="this machine allows no namespaces")
@@ -745,7 +745,7 @@ def test_a_tensor_that_says_it_is_larger_shows_nothing_of_the_judge():
             wire.Decoder(bytes(8)).decode(item)
 
 
-def test_a_judge_that_is_kept_busy_ends(small: Lesson, monkeypatch):
+def test_a_judge_that_is_kept_busy_ends(small: Lesson):
     """What came back may be slow to compare: not for ever, and the next submission is judged."""
     course = Lesson(small.source)
     check = course.checks[0]
@@ -755,6 +755,14 @@ def test_a_judge_that_is_kept_busy_ends(small: Lesson, monkeypatch):
             bench.judge(tasks.prepare(small, notebook(small, right_answers(small))).task | {"checks": [check]})
         found = bench.judge(tasks.prepare(small, notebook(small, right_answers(small))).task)["checks"]
     assert found["add_1"]["score"] == 2.0
+
+
+def test_a_judge_takes_no_more_memory_than_a_submission_may(small: Lesson):
+    check = {**small.checks[0], "visible": "x = bytearray(4 * 2**30)\n2.0", "full": None}
+    with Bench(small.setup, Limits(cell=20, total=100, memory=1500)) as bench:
+        task = tasks.prepare(small, notebook(small, right_answers(small))).task
+        found = bench.judge(task | {"checks": [check]})["checks"]["add_1"]
+    assert found["score"] == 0.0 and "MemoryError" in found["error"]
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def child(*arguments: object, cache: str) -> object:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--numbers", nargs="*", type=int, default=[1000, 10_000, 100_000])
-    parser.add_argument("--streamed", type=int, default=4000, help="images of the set larger than memory")
+    parser.add_argument("--streamed", type=int, default=4000, help="images of the set larger than memory; 0: none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -117,6 +117,8 @@ def main() -> None:
             print(f"{n:,} images", {stage: round(value, 2) for stage, value in found.items()}, flush=True)
     if figures:
         keep("growth", figures, "seconds, and MB", settings=vars(options))
+    if not options.streamed:
+        return
     if not (sys.platform == "linux" and os.geteuid() == 0 and os.access(GROUP.parent, os.W_OK)):
         print("No control group can be made here: the set larger than memory is left out.")
         return

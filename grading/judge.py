@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import dis
 import io
 import math
 import os
@@ -15,7 +16,8 @@ import signal
 import socket
 import symtable
 import time
-from types import SimpleNamespace
+from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -46,7 +48,7 @@ def judge(task: dict[str, Any], names: dict[str, Any], door: socket.socket, limi
     """
     cells = [{**cell, "source": readable(cell["source"])} for cell in task["cells"]]
     student = Student(door, limits, [cells[i] for i in chosen(cells, set(names))])
-    sources = {cell["answer"]: cell["source"] for cell in cells if cell["answer"]}
+    sources = [cell["source"] for cell in cells]
     checks, dead = {}, set()
     for check in task["checks"]:
         result = _run(check, check["visible"], names, student, sources)
@@ -68,7 +70,7 @@ def judge(task: dict[str, Any], names: dict[str, Any], door: socket.socket, limi
     return {"checks": checks, "cells": report, "remarks": student.remarks}
 
 
-def _run(check: dict, source: str, names: dict, student: Student, sources: dict[str, str]) -> dict[str, Any]:
+def _run(check: dict, source: str, names: dict, student: Student, sources: list[str]) -> dict[str, Any]:
     """One check cell, with calls over the line in place of the student's functions."""
     output, error, score, remote = io.StringIO(), "", 0.0, None
     names = dict(names)
@@ -244,12 +246,12 @@ class Remote:
             self._ask({"output": 1})
         return not self.dead
 
-    def value(self, name: str, sources: dict[str, str]) -> Any:
+    def value(self, name: str, sources: list[str]) -> Any:
         """What the student calls ``name``."""
         answer, body = self._ask({"value": name})
         if "error" in answer:
             raise NameError(f"`{wire.text(name)}` isn't defined.")
-        self._code = names_in(sources.get(name, ""), name)
+        self._names = names_in(sources, name)
         return self._decode(answer, body, [])
 
     def call(self, number: int, args: tuple, kwargs: dict) -> Any:
@@ -331,14 +333,14 @@ class Remote:
         def function(*args: Any, **kwargs: Any) -> Any:
             return self.call(number, args, kwargs)
 
-        return Function(function, wire.text(item["name"], 60), self._code)
+        return Function(function, wire.text(item["name"], 60), self._names)
 
 
 class Function:
     """A student's function, as a check sees it."""
 
-    def __init__(self, call: Any, name: str, names: tuple[str, ...]) -> None:
-        self._call, self.__name__, self.__code__ = call, name, SimpleNamespace(co_names=names, co_consts=())
+    def __init__(self, call: Any, name: str, names: set[str]) -> None:
+        self._call, self.__name__, self.names_used = call, name, names
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._call(*args, **kwargs)
@@ -491,28 +493,59 @@ def binds(tree: ast.AST, imports: bool = True) -> set[str]:
     return found
 
 
-def names_in(source: str, function: str) -> tuple[str, ...]:
-    """The global names and attributes that a function uses, its comprehensions and inner functions, too.
+def names_in(sources: list[str], function: str) -> set[str]:
+    """What ``helpers.checks.names_used`` finds for a function of these cells, read from their text.
 
-    All functions of this name count, what is assigned to it, and the functions that this names; where a cell makes it
-    in another way, all that the cell uses.
+    All functions of a name count, and what is assigned to it; where a cell makes it in another way, all that the cell
+    uses.
     """
+    trees = [tree for tree in map(_parse, sources) if tree is not None]
+    stands_for: dict[str, list[ast.AST]] = {}
+    for tree in trees:
+        for name, node in _definitions(tree):
+            stands_for.setdefault(name, []).append(node)
+    todo = list(stands_for.get(function, [])) or [tree for tree in trees if function in ast.unparse(tree)]
+    found, seen = set(), {function}
+    while todo:
+        plain, others = _names(todo.pop())
+        found |= others
+        for name in plain - seen:
+            seen.add(name)
+            calls = [node for node in stands_for.get(name, []) if not isinstance(node, ast.Call)]  # a mere value
+            todo += calls
+            found |= set() if any(isinstance(node, (ast.FunctionDef, ast.Lambda)) for node in calls) else {name}
+    return found
 
-    def names(code: Any) -> tuple[str, ...]:
-        return code.co_names + sum((names(part) for part in code.co_consts if hasattr(part, "co_names")), ())
 
-    def defined(name: str) -> tuple[str, ...]:
-        """Of all functions of that name: which of them counts is not known."""
-        return sum((names(part) for part in code.co_consts if getattr(part, "co_name", "") == name), ())
+def _definitions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+    """(name, what it stands for), wherever in a cell."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name, node
+        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
+            for name in binds(node):
+                yield name, node.value
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                if alias.asname:
+                    yield alias.asname, ast.Name(alias.name.split(".")[-1], ast.Load())
 
-    with contextlib.suppress(Exception):
-        tree, code = ast.parse(source), compile(source, "<answer>", "exec")
-        assigned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and function in binds(node)]
-        values = sum((names(compile(ast.Expression(value), "<answer>", "eval")) for value in assigned), ())
-        if assigned or any(getattr(part, "co_name", "") == function for part in code.co_consts):
-            return defined(function) + values + sum(map(defined, {*values} - {function}), ())
-        return names(code)
-    return ()
+
+def _names(node: ast.AST) -> tuple[set[str], set[str]]:
+    """The global names that a piece of code reads, and all others: attributes, and what it imports."""
+    module = ast.Module([node if isinstance(node, ast.stmt) else ast.Expr(node)], [])
+    module = node if isinstance(node, ast.Module) else ast.fix_missing_locations(module)
+    plain, others, codes = set(), set(), []
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        codes = [compile(module, "<answer>", "exec")]
+    for code in codes:
+        codes += [part for part in code.co_consts if isinstance(part, CodeType)]
+        for step in dis.get_instructions(code):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                plain.add(step.argval)
+            elif step.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_NAME", "IMPORT_FROM"):
+                others.add(step.argval)
+    return plain, others
 
 
 def _parse(source: str) -> ast.Module | None:

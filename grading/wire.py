@@ -134,6 +134,8 @@ class Encoder:
             return {"opaque": "structure that is nested too deeply"}
         if value is None or kind in (bool, str):
             return value
+        if kind is np.str_:
+            return str(value)
         if kind is int:
             return {"int": str(value)} if value.bit_length() < 4000 else {"opaque": "int of over 1,000 digits"}
         if kind is float:

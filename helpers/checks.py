@@ -14,12 +14,14 @@ error, no mark, and later cells don't need it.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import math
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,7 @@ class Check:
         self._points = points
         self._name = getattr(answer, "__name__", name) if callable(answer) else name
         self._passed = self._total = 0.0
+        self._failed = False
         self._attempted = answer is not ...
         if not self._attempted:
             self._say_not_attempted()
@@ -86,7 +89,7 @@ class Check:
 
     def that(self, text: str, test: Callable[[Any], bool], *, hint: str = "", weight: float = 1.0) -> None:
         """A property of the answer: ``test(answer)`` must be ``True`` (exactly: nothing that only acts like it)."""
-        ok, result = self._run(text, lambda: test(self._answer), weight)
+        ok, result = self._run(f"“{text}”: the test", lambda: test(self._answer), weight, hint)
         if ok:
             passed = type(result) in (bool, np.bool_) and bool(result)
             self._pass(text, weight) if passed else self._fail(f"not so: {text}.", hint, weight)
@@ -96,11 +99,11 @@ class Check:
         if not self._attempted or not self._total:
             return 0.0
         points = self._points * self._passed / self._total
-        more = " 🎉 (marking tries further cases)" if points == self._points else ""
+        more = " 🎉 (marking tries further cases)" if points == self._points and not self._failed else ""
         print(f"→ {points:g} of {self._points:g} points here{more}")
         return float(points)
 
-    def _run(self, text: str, call: Callable[[], Any], weight: float) -> tuple[bool, Any]:
+    def _run(self, text: str, call: Callable[[], Any], weight: float, hint: str = "") -> tuple[bool, Any]:
         """(True, result), or (False, None) when there is nothing to compare."""
         if not self._attempted:
             return False, None
@@ -114,7 +117,7 @@ class Check:
         except Exception as error:  # whatever a student's function raises is feedback, not a crash
             where = getattr(error, "where", None)  # one that comes from another process has said it
             where = _line(error, self._answer) if where is None else where
-            self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", "", weight)
+            self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", hint, weight)
             return False, None
         if (result is ... or result is None) and not self._total:  # later on it's an answer that misses a case
             self._attempted = False
@@ -135,6 +138,7 @@ class Check:
 
     def _fail(self, text: str, hint: str, weight: float) -> None:
         self._total += weight
+        self._failed = True
         first = hint.split(" ")[0].strip(",.:?!")
         if first == "a" or (first.isalpha() and len(first) > 1):  # a word; names stay as they are: p, w1, dL/dx
             hint = hint[0].upper() + hint[1:]
@@ -149,6 +153,32 @@ def _line(error: Exception, answer: Any) -> str:
     own = [frame for frame in frames[start[0] :] if not frame.filename.startswith(_LIBRARIES)] if start else []
     named = [frame for frame in own if not frame.name.startswith("<")]
     return f" (line {named[-1].lineno} of {named[-1].name})" if named else ""
+
+
+def names_used(function: Any) -> set[str]:
+    """The names that a function uses: globals, attributes and what it imports. A function of the notebook that it calls
+    counts by what that one uses, under whatever name; so a task can forbid ``conv2d`` and allow a helper."""
+    if (known := getattr(function, "names_used", None)) is not None:  # the grader's stand-in, which has no code
+        return known
+    found, todo, seen = set(), [function], []
+    while todo:
+        one = todo.pop()
+        seen.append(one)
+        codes = [one.__code__] if isinstance(one, FunctionType) else []
+        if not codes:
+            found.add(getattr(one, "__name__", ""))
+        for code in codes:
+            codes += [part for part in code.co_consts if isinstance(part, CodeType)]
+            for step in dis.get_instructions(code):
+                if step.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_NAME", "IMPORT_FROM"):
+                    found.add(step.argval)
+                elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                    value = one.__globals__.get(step.argval)
+                    if not isinstance(value, FunctionType) or value.__globals__ is not one.__globals__:
+                        found |= {step.argval, getattr(value, "__name__", "")}
+                    elif value not in seen:
+                        todo.append(value)
+    return found - {""}
 
 
 def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-6) -> str | None:
@@ -171,7 +201,7 @@ def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 
         near = math.isclose(value, float(expected), rel_tol=rtol, abs_tol=atol)
         return None if near else f"got {_short(value)}"
     if isinstance(expected, str):
-        same = type(result) is str and result.strip().casefold() == expected.strip().casefold()
+        same = type(result) in (str, np.str_) and result.strip().casefold() == expected.strip().casefold()
         return None if same else f"got {_short(result)}"
     if isinstance(expected, Mapping):
         if type(result) is not dict or set(result) != set(expected):
@@ -247,7 +277,7 @@ def _as_number(value: Any) -> float | None:
 def _short(value: Any) -> str:
     """A value on part of one line."""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.6g}"
     try:
         if isinstance(value, (torch.Tensor, np.ndarray)):
             if math.prod(value.shape) > 12:

@@ -108,7 +108,7 @@ def fit(
             one, the last epoch is kept.
         rate, groups: the highest learning rate, or an optimiser's groups (``backbones.parameter_groups``).
         optimiser: "adamw", or "sgd" (momentum 0.9, Nesterov).
-        schedule: "onecycle" (Smith & Topin 2018; momentum falls to 0.85 while the rate is high) or "constant".
+        schedule: "onecycle" (Smith & Topin 2017; momentum falls to 0.85 while the rate is high) or "constant".
         size: train on images of this many pixels a side (the images' own when ``None``).
         soft: learn the set's soft labels (probabilities) in place of its hard ones.
         precision: "auto" (on CUDA bf16, or fp16 where the GPU has no bf16; else float32), "float32", "bf16", "fp16".

@@ -96,13 +96,14 @@ def mean_spread(values: Sequence[float]) -> tuple[float, float]:
 
 def by_number(results: dict[str, list[transfer.Result]], guessing: dict[str, float], *, title: str) -> Figure:
     """Test accuracy over the number of images a class, with spread: a panel for each set, a line for each method."""
-    looks = {"extract": ("blue", "o"), "fine_tune": ("vermilion", "s"), "scratch": ("green", "^")}
+    # Marks at the same number stand a little apart, so that one doesn't hide the other.
+    looks = {"extract": ("blue", "o", 0.97), "fine_tune": ("vermilion", "s", 1.03), "scratch": ("green", "^", 1)}
     size = (4.6 * len(results), 3.8)
     figure, axes = plt.subplots(1, len(results), figsize=size, sharey=True, layout="constrained", squeeze=False)
     for axis, (name, runs) in zip(axes[0], results.items(), strict=True):
         lines = transfer.summary(runs)
-        for method, (colour, marker) in looks.items():
-            points = [(x.per_class, 100 * x.mean, 100 * x.spread) for x in lines if x.method == method]
+        for method, (colour, marker, apart) in looks.items():
+            points = [(x.per_class * apart, 100 * x.mean, 100 * x.spread) for x in lines if x.method == method]
             style = {"color": plots.COLOURS[colour], "marker": marker, "label": method.replace("_", "-")}
             axis.errorbar(*zip(*points, strict=True), capsize=3, **style)
         axis.axhline(100 * guessing[name], color="gray", linestyle=":", label="guessing")

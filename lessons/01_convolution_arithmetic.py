@@ -50,22 +50,22 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import pil_to_tensor
 
 from helpers import arithmetic, backbones, datasets, explorers, plots
-from helpers.checks import Check, difference
+from helpers.checks import Check, difference, names_used
 
 LIBRARY = {"conv1d", "conv2d", "conv3d", "Conv1d", "Conv2d", "Conv3d", "conv2d_naive", "convolve2d", "correlate2d"}
-LIBRARY |= {"convolution", "convolve", "correlate"}
-
-
-def own_loops(code):
-    """Whether a function calls no convolution of a library, in its comprehensions and inner functions neither."""
-    inner = [part for part in code.co_consts if hasattr(part, "co_names")]
-    return not LIBRARY & set(code.co_names) and all(map(own_loops, inner))
+LIBRARY |= {"convolution", "convolve", "correlate", "convolve1d", "correlate1d", "fftconvolve", "oaconvolve"}
 
 
 # %% tags=["setup"]
 def agrees(result, right):
     """Whether a result has the right shape and values."""
     return difference(result, right, atol=1e-4) is None
+
+
+def library_hint(function):
+    """What to say to a function that calls a library's convolution, itself or through another one; else ""."""
+    called = ", ".join(sorted(LIBRARY & names_used(function)))
+    return f"Write the sum yourself, without the library's convolution ({called})." if called else ""
 
 
 # %% [markdown]
@@ -208,6 +208,9 @@ hand_kernel = torch.tensor([[1.0, 0], [0, 2]])
 correlated = F.conv2d(hand_image[None, None], hand_kernel[None, None])[0, 0]
 check = Check(hand_result, points=1, name="hand_result")
 hint = "The first number: 1·1 + 0·2 + 0·0 + 2·1. No flip."
+check.that(
+    "two rows of two numbers", lambda rows: [len(row) for row in rows] == [2, 2], hint="[[a, b], [c, d]]", weight=0
+)
 check.that("the first row is right", lambda rows: list(rows[0]) == correlated[0].tolist(), hint=hint)
 ### BEGIN HIDDEN TESTS
 check.that("the second row is right", lambda rows: list(rows[1]) == correlated[1].tolist() and len(rows) == 2)
@@ -241,9 +244,10 @@ plots.images([pixels.grad[0, 0]], title="Stride 3 on 7×7:\nthe last row and col
 # 5×5? With 7×7?*
 
 # %% tags=["item-3"]
-kept = {f: arithmetic.output_size(7, f, padding=(f - 1) // 2) for f in (3, 5, 7)}
-assert set(kept.values()) == {7}, "with stride 1, padding (F - 1)/2 keeps the size"
-kept
+padding = {f: (f - 1) // 2 for f in (3, 5, 7)}
+kept = [arithmetic.output_size(7, f, padding=p) for f, p in padding.items()]
+assert kept == [7, 7, 7], "with stride 1, padding (F - 1)/2 keeps the size"
+padding
 
 # %% [markdown]
 # Without padding, each 5×5 convolution takes 4 pixels away. *How many such layers until 32 pixels are used up?*
@@ -265,8 +269,9 @@ shrinking
 
 # %% tags=["item-3", "item-6"]
 dilated = F.conv2d(seven, small, dilation=2).shape[-1]
-assert dilated == arithmetic.output_size(7, 3, dilation=2) == arithmetic.output_size(7, 5), "it spans 5 pixels"
-dilated
+undilated = {f"{f}×{f}": arithmetic.output_size(7, f) for f in (3, 5, 7)}
+assert dilated == arithmetic.output_size(7, 3, dilation=2) == undilated["5×5"], "it spans 5 pixels"
+dilated, undilated
 
 # %% [markdown]
 # **Try it.** Drag the window, or press *Play*. Then change a setting, and predict the size *before* you look at the
@@ -300,7 +305,13 @@ check.equal(7, 3, expected=5, slips={4: "did you forget the + 1?"})
 check.equal(7, 3, stride=2, expected=3, slips={5: "did you forget the stride?"})
 check.equal(7, 3, stride=3, expected=2, slips={7 / 3: "take the floor, as the library does.", 3: "down, not up."})
 check.equal(32, 5, padding=2, expected=32, slips={28: "did you forget the padding?", 30: "padding is on both sides."})
-check.equal(7, 3, dilation=2, expected=3, slips={5: "did you forget the dilation?", 2: "F taps have F - 1 gaps."})
+check.equal(
+    7,
+    3,
+    dilation=2,
+    expected=3,
+    slips={5: "did you forget the dilation?", 2: "F taps have F - 1 gaps (or is it the + 1?)."},
+)
 ### BEGIN HIDDEN TESTS
 for n, kernel, options in [
     (224, 11, {"stride": 4, "padding": 2}),
@@ -354,12 +365,10 @@ for height, width, kh, kw in cases:
     flipped = F.conv2d(x[None, None], kernel.flip(0, 1)[None, None])[0, 0]
     slips = [(flipped, "you flipped the kernel."), (right.T, "rows and columns are exchanged.")]
     check.equal(x, kernel, expected=right, slips=slips, show=f"x {height}×{width}, kernel {kh}×{kw}", atol=1e-5)
-check.that(
-    "your own loops are right on a larger image",
-    lambda f: own_loops(f.__code__) and agrees(f(torch.ones(9, 12), torch.ones(2, 3)), torch.full((8, 10), 6.0)),
-    hint="Write the sum yourself, without the library's convolution.",
-    weight=7,
-)
+x, kernel, hint = torch.randn(9, 12), torch.randn(2, 3), library_hint(conv_plain)
+right = F.conv2d(x[None, None], kernel[None, None])[0, 0]
+text = "your own loops are right on a larger image"
+check.that(text, lambda f: hint == "" and agrees(f(x, kernel), right), hint=hint, weight=7)
 check.score()
 
 # %% [markdown]
@@ -392,7 +401,7 @@ def conv_layer(x, weight, bias, stride=1, padding=0):
 # %% nbgrader={"grade": true, "grade_id": "conv_layer_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 torch.manual_seed(2)
 check = Check(conv_layer, points=3)
-cases = [(3, 5, 5, 2, 3, 3, 1, 0), (2, 6, 7, 3, 3, 2, 2, 0), (3, 5, 4, 2, 3, 3, 1, 1), (3, 7, 6, 4, 3, 2, 3, 2)]
+cases = [(3, 5, 5, 2, 3, 3, 1, 0), (2, 5, 7, 3, 3, 2, 2, 0), (3, 5, 4, 2, 3, 3, 1, 1), (3, 7, 6, 4, 3, 2, 3, 2)]
 ### BEGIN HIDDEN TESTS
 cases += [(1, 8, 3, 1, 5, 1, 2, 1), (4, 4, 9, 2, 2, 4, 3, 1), (2, 3, 3, 3, 1, 1, 2, 3)]
 ### END HIDDEN TESTS
@@ -405,12 +414,11 @@ for channels, height, width, filters, kh, kw, stride, padding in cases:
     show = f"x {channels}×{height}×{width}, {filters} filters {kh}×{kw}, stride={stride}, padding={padding}"
     check.equal(x, weight, bias, stride, padding, expected=right, slips=slips, show=show, atol=1e-4)
 ones = torch.ones(3, 4, 4), torch.ones(1, 3, 3, 3), torch.ones(1)
-check.that(
-    "the worked example, with your own loops",
-    lambda f: own_loops(f.__code__) and f(*ones, 2, 1).tolist() == [[[13, 19], [19, 28]]],
-    hint="Write the sum yourself, without the library's convolution.",
-    weight=7,
-)
+check.equal(*ones, 2, 1, expected=[[[13, 19], [19, 28]]], show="the worked example")
+x, weight, bias, hint = torch.randn(2, 7, 8), torch.randn(3, 2, 3, 2), torch.randn(3), library_hint(conv_layer)
+right = F.conv2d(x[None], weight, bias, 2, 1)[0]
+text = "your own loops are right with stride 2 and padding 1"
+check.that(text, lambda f: hint == "" and agrees(f(x, weight, bias, 2, 1), right), hint=hint, weight=7)
 check.score()
 
 # %% [markdown]
@@ -465,16 +473,16 @@ for n, groups, depth, filters, height, width, kh, kw, stride, padding, dilation 
     options |= {"dilation": dilation, "groups": groups}
     show = f"x {tuple(x.shape)}, weight {tuple(weight.shape)}, {stride=}, {padding=}, {dilation=}, {groups=}"
     check.equal(x, weight, **options, expected=F.conv2d(x, weight, **options), show=show, atol=1e-4)
-x, weight = torch.randn(1, 2, 4, 4), torch.randn(3, 2, 2, 2)
-before, zeros, right = x.clone(), torch.zeros(3), F.conv2d(x, weight)
-check.that(
-    "your own loops are right",
-    lambda f: own_loops(f.__code__) and agrees(f(x, weight, zeros), right),
-    hint="Write the sum yourself, without the library's convolution.",
-    weight=7,
-)
+x, weight, bias, hint = torch.randn(2, 2, 6, 7), torch.randn(4, 2, 2, 3), torch.randn(4), library_hint(conv_full)
+before, plain, right = x.clone(), F.conv2d(x, weight), F.conv2d(x, weight, bias, 2, 1)
+text = "your own loops are right with a bias, stride 2 and padding 1"
+check.that(text, lambda f: hint == "" and agrees(f(x, weight, bias, 2, 1), right), hint=hint, weight=4)
 check.that("x is not changed", lambda f: torch.equal(x, before), hint="x is only read.")
-check.that("without a bias", lambda f: agrees(f(before, weight), right))
+options, half = {"dilation": 2, "groups": 2}, weight[:, :1]
+right = F.conv2d(before, half, bias, **options)
+text = "your own loops are right with dilation 2 and two groups"
+check.that(text, lambda f: hint == "" and agrees(f(before, half, bias, **options), right), hint=hint, weight=3)
+check.that("without a bias", lambda f: agrees(f(before, weight), plain))
 check.score()
 
 # %% [markdown]
@@ -500,7 +508,7 @@ naive.shape, arithmetic.multiply_adds(layer, x.shape, naive.shape)
 # %% tags=["item-4"]
 ten = nn.Conv2d(3, 10, kernel_size=5, stride=1, padding=2)
 assert arithmetic.parameters(ten) == (5 * 5 * 3 + 1) * 10 == 760, "F·F·C weights and 1 bias a filter"
-ten(image).shape, arithmetic.parameters(ten)
+ten(torch.randn(1, 3, 32, 32)).shape, arithmetic.parameters(ten)
 
 # %% [markdown]
 # In general $K$ filters of size $F$ over $C$ channels have $F^2 \cdot C \cdot K$ weights and $K$ biases. Common
@@ -723,6 +731,8 @@ check.equal([(3, 1, 1), (3, 1, 1)], expected=5, slips={6: "F - 1 a layer, and st
 slips = {5: "did you use the stride?", 9: "a stride acts on the layers *behind* it.", 11: "stride too early."}
 check.equal([(3, 2, 1), (3, 1, 1)], expected=7, slips=slips)
 check.equal([(3, 1, 1), (3, 1, 2)], expected=7, slips={5: "did you use the dilation?"})
+check.equal([(3, 1, 2), (3, 1, 1)], expected=7, slips={9: "a dilation spreads its own layer only."})
+check.equal([(3, 2, 1)] * 3, expected=15, slips={13: "the jumps multiply: 1, 2, 4."})
 ### BEGIN HIDDEN TESTS
 check.equal([], expected=1)
 check.equal([(3, 1, 4), (1, 2, 1), (2, 2, 3), (5, 1, 2)], expected=47)
@@ -906,16 +916,22 @@ def differing(printed, computed):
     return {tuple(place) for place in ((torch.tensor(printed) - computed).abs() > 0.006).nonzero().tolist()}
 
 
+def answered(answer, key):
+    """The places that the answer gives, as a set of pairs of ints."""
+    return {tuple(map(int, place)) for place in answer[key]}
+
+
 printed = [[-0.11, 1, -0.11], [-0.56, 0.11, -0.33], [-0.33, 0.33, -0.33], [-0.22, -0.11, -0.22], [-0.33, -0.56, -0.33]]
 places = differing(printed, F.conv2d(nine_1[None, None], loop_kernel[None, None])[0, 0])
 check = Check(wrong, points=2, name="wrong")
 hint = "Compute the table and compare it place by place; (row, column), counted from 0."
-check.that("the wrong places of 'response'", lambda answer: set(map(tuple, answer["response"])) == places, hint=hint)
-check.that("'pooled' is a set of places too", lambda answer: all(len(p) == 2 for p in answer["pooled"]), weight=0)
+check.that("the wrong places of 'response'", lambda answer: answered(answer, "response") == places, hint=hint)
+text = "'pooled' has a set of places (row, column), too"
+check.that(text, lambda answer: {len(place) for place in answered(answer, "pooled")} == {2}, weight=0.5)
 ### BEGIN HIDDEN TESTS
 pooled = F.max_pool2d(F.relu(F.conv2d(nine_2[None, None], loop_kernel[None, None])), 2, 1)[0, 0]
 slips = differing([[1, 0], [0.33, 0.33], [0.33, 0.33], [0, 0]], pooled)
-check.that("the wrong places of 'pooled'", lambda answer: set(map(tuple, answer["pooled"])) == slips, hint=hint)
+check.that("the wrong places of 'pooled'", lambda answer: answered(answer, "pooled") == slips, hint=hint)
 ### END HIDDEN TESTS
 check.score()
 
@@ -1115,6 +1131,8 @@ shapes = [(3, 2, 2, 5), (4, 3, 2, 6)]
 ### BEGIN HIDDEN TESTS
 shapes += [(8, 1, 1, 10), (2, 4, 3, 1)]
 ### END HIDDEN TESTS
+kind = nn.Linear(12, 5), 3, 2, 2
+check.that("it returns an nn.Conv2d", lambda f: (made := f(*kind)) and type(made) is nn.Conv2d, weight=0)
 for channels, height, width, outputs in shapes:
     linear, x = nn.Linear(channels * height * width, outputs), torch.randn(2, channels, height, width)
 
@@ -1130,10 +1148,9 @@ for channels, height, width, outputs in shapes:
         same,
         hint="In the order channels, height, width? And the bias?",
     )
-### BEGIN HIDDEN TESTS
 wide = torch.randn(1, channels, height + 1, width + 2)
-check.that("a grid on a larger volume", lambda f: f(linear, channels, height, width)(wide).shape == (1, outputs, 2, 3))
-### END HIDDEN TESTS
+right = F.conv2d(wide, linear.weight.reshape(outputs, channels, height, width), linear.bias)
+check.that("a grid on a larger volume", lambda f: agrees(f(linear, channels, height, width)(wide), right))
 check.score()
 
 # %% [markdown]

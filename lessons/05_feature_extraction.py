@@ -198,9 +198,21 @@ for shape, size, crop in cases:
         (pixels, "subtract 127, then divide by 128."),
         ((pixels[0] - 127) / 128, "did you forget the first axis, of one image?"),
         (((pixels - 127) / 128).permute(0, 2, 3, 1), "channels first: permute the axes."),
+        ((pixels.to(torch.uint8) - 127) / 128, "uint8 holds nothing below 0: turn it into floats first."),
+        (
+            ((pixels - 127) / 128).permute(0, 2, 3, 1).reshape(pixels.shape),
+            "permute the axes; reshape mixes the pixels.",
+        ),
     ]
     show = f"{shape[0]}×{shape[1]} picture, size={size}, crop={crop}"
     check.equal(picture, size, crop, expected=(pixels - 127) / 128, slips=slips, atol=0.03, show=show)
+for name, level in (("white", 255), ("black", 0)):
+    plain = Image.new("RGB", (44, 36), (level,) * 3)
+    expected = torch.full((1, 3, 24, 24), (level - 127) / 128)
+    check.equal(plain, 24, expected=expected, atol=1e-4, show=f"{name} picture, size=24")
+### BEGIN HIDDEN TESTS
+check.that("the picture isn't changed", lambda f: f(plain, 8) is not None and plain.size == (44, 36))
+### END HIDDEN TESTS
 check.score()
 
 # %% [markdown]
@@ -349,8 +361,8 @@ for name, image_set in image_sets.items():
 # `nearest(queries, bank, k)`: `queries` is (Q, D), `bank` is (N, D), all rows codes. Scale each row to length 1, then
 # find for each query its `k` nearest rows of `bank`. The result is a (Q, k) tensor of row numbers, the nearest first.
 #
-# Example: `queries = [[1, 0]]`, `bank = [[0, 1], [5, 1], [0.9, 0.9]]`, `k = 2` give `[[1, 2]]`: row 1 points almost the
-# same way as the query, though it is far away as a point.
+# Example: `queries = [[1, 0]]`, `bank = [[0, 1], [5, 1], [2, 2], [-1, 0]]`, `k = 2` give `[[1, 2]]`: row 1 points almost
+# the same way as the query, though it is far away as a point.
 
 
 # %% nbgrader={"grade": false, "grade_id": "nearest", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -364,9 +376,10 @@ def nearest(queries, bank, k):
 
 # %% nbgrader={"grade": true, "grade_id": "nearest_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 check = Check(nearest, points=2)
-bank = torch.tensor([[0, 1.0], [5, 1], [0.9, 0.9]])
-slips = [([[2, 0]], "did you scale every row to length 1?"), ([[0, 2]], "those are the farthest.")]
-check.equal(torch.tensor([[1.0, 0]]), bank, 2, expected=[[1, 2]], slips=slips, show="the example")
+bank = torch.tensor([[0, 1.0], [5, 1], [2, 2], [-1, 0]])
+slips = [([[0, 3]], "did you scale every row to length 1?"), ([[3, 0]], "those are the farthest.")]
+slips += [([[2, 0]], "the first is missing: no query is a row of bank.")]
+check.equal(torch.tensor([[1.0, 0]]), bank, 2, expected=torch.tensor([[1, 2]]), slips=slips, show="the example")
 generator = torch.Generator().manual_seed(0)
 shapes = [(2, 6, 3, 4)]
 ### BEGIN HIDDEN TESTS
@@ -392,8 +405,8 @@ check.score()
 # `decide(values, weight, bias)`: `values` are codes (N, D), `weight` is (K, D), `bias` is (K,). Scale each code to length
 # 1. The score of class k is (code · weight k) + bias k. Return the class with the largest score, a (N,) tensor.
 #
-# Example: one code `[3, 4]`, weights `[[1, 0], [0, 1]]`, bias `[0.3, 0]`: the code becomes `[0.6, 0.8]`, the scores are
-# 0.9 and 0.8, so the result is `[0]`.
+# Example: one code `[3, 4]`, weights `[[1, 0], [0, 1], [-1, 0]]`, bias `[0.3, 0, 0]`: the code becomes `[0.6, 0.8]`, the
+# scores are 0.9, 0.8 and -0.6, so the result is `[0]`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "decide", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -406,8 +419,9 @@ def decide(values, weight, bias):
 
 # %% nbgrader={"grade": true, "grade_id": "decide_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 check = Check(decide, points=2)
-example = torch.tensor([[3.0, 4]]), torch.eye(2), torch.tensor([0.3, 0])
-check.equal(*example, expected=[0], slips=[([1], "scale the code to length 1, and add the bias.")], show="the example")
+example = torch.tensor([[3.0, 4]]), torch.tensor([[1.0, 0], [0, 1], [-1, 0]]), torch.tensor([0.3, 0, 0])
+slips = [([1], "scale the code to length 1, and add the bias."), ([2], "the largest score wins.")]
+check.equal(*example, expected=torch.tensor([0]), slips=slips, show="the example")
 generator = torch.Generator().manual_seed(1)
 cases = [(8, 3, 4)]
 ### BEGIN HIDDEN TESTS
@@ -520,8 +534,13 @@ def mean_class_accuracy(truth, predicted):
 check = Check(mean_class_accuracy, points=2)
 slips = {0.75: "that is the plain accuracy.", 5 / 9: "class 1 doesn't occur in truth: leave it out."}
 check.equal(torch.tensor([0, 0, 0, 2]), torch.tensor([0, 0, 1, 2]), expected=5 / 6, slips=slips)
-many = torch.tensor([0] * 9 + [1])
-check.equal(many, torch.zeros(10, dtype=torch.int64), expected=0.5, slips={0.9: "that is the plain accuracy."})
+many = torch.tensor([0] * 7 + [1] * 2 + [2])
+slips = {
+    0.7: "that is the plain accuracy.",
+    0.8: "look only at the images of the class itself.",
+    0.5: "3 classes occur.",
+}
+check.equal(many, torch.zeros(10, dtype=torch.int64), expected=1 / 3, slips=slips)
 ### BEGIN HIDDEN TESTS
 check.equal(torch.tensor([0, 1, 1, 1]), torch.tensor([0, 0, 0, 1]), expected=2 / 3)
 check.equal(torch.tensor([3, 1, 3, 1, 5]), torch.tensor([1, 1, 3, 3, 0]), expected=1 / 3)
@@ -558,11 +577,24 @@ def pretended(train, test, best, ties=()):
 
 
 # %% tags=["setup"]
-def honest(calls, train, test, choices):
-    """No test row is used, no row is both learnt and held out, each row of train is held out once for each C."""
+def mistake(calls, train, test, choices, folds=5):
+    """What is wrong with the calls of score, or ""."""
+    if not calls:
+        return "score was never called."
+    rows = [fit | held for _, fit, held in calls]
     once = {C: sorted(row for c, _, held in calls if c == C for row in held) for C in choices}
-    apart = all(not fit & held and fit | held == train for _, fit, held in calls)
-    return apart and all(rows == sorted(train) for rows in once.values())
+    found = {
+        "the test part was used.": any(used & test for used in rows),
+        "give score rows of train, not their positions.": any(not used <= train for used in rows),
+        "a row was both learnt and held out.": any(fit & held for _, fit, held in calls),
+        "each call has all rows of train: one part held out, the others to fit on.": any(
+            used != train for used in rows
+        ),
+        "the rows to fit on come first.": folds > 2 and any(len(held) > len(fit) for _, fit, held in calls),
+        "hold each row of train out once for each C.": any(held != sorted(train) for held in once.values()),
+        f"{folds} parts are {folds} calls for each C.": len(calls) != folds * len(choices),
+    }
+    return next((said for said, so in found.items() if so), "")
 
 
 # %% nbgrader={"grade": false, "grade_id": "choose_C", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -579,30 +611,25 @@ def choose_C(score, train, test, choices, folds=5):
 check = Check(choose_C, points=4)
 choices = (0.01, 1, 100, 1000)
 cases = [
-    (torch.arange(10, 20), torch.arange(5), 1, (), choices),
+    (torch.arange(10, 20), torch.arange(30, 35), 1, (), choices),
     (torch.arange(11), torch.arange(20, 30), 100, (), choices),
 ]
 ### BEGIN HIDDEN TESTS
 cases += [(torch.arange(50, 62), torch.arange(50), 1, (100,), (1000, 100, 0.01, 1))]
+cases += [(torch.arange(70, 82), torch.arange(50), 1, (100,), choices)]
 cases += [(torch.tensor([4, 9, 1, 7, 30, 12, 16]), torch.tensor([2, 3]), 100, (1,), choices[::-1])]
 ### END HIDDEN TESTS
 for rows, others, best, ties, tried in cases:
     score, calls, *parts = pretended(rows, others, best, ties)
-    slips = {
-        0.01: "did you look at the test part, or at one fold only?",
-        1000: "a held-out row was learnt, or one fold only.",
-    }
     show = f"score, {len(rows)} rows to train, {len(others)} to test, {tried}"
-    check.equal(score, rows, others, tried, expected=min((best, *ties)), slips=slips, show=show)
-    check.that(
-        "each row of train is held out once, and no other row is used",
-        lambda f, c=calls, p=parts: honest(c, *p, choices),
-    )
+    check.equal(score, rows, others, tried, expected=min((best, *ties)), show=show)
+    wrong = mistake(calls, *parts, choices)
+    check.that("five parts, each held out once, and no other row", lambda f, w=wrong: w == "", hint=wrong)
 ### BEGIN HIDDEN TESTS
-score, calls, *_ = pretended(torch.arange(40, 48), torch.arange(8), 1, ())
+score, calls, *parts = pretended(torch.arange(40, 48), torch.arange(8), 1, ())
 given = {"folds": 2, "show": "score, 8 rows to train, 8 to test, folds=2"}
 check.equal(score, torch.arange(40, 48), torch.arange(8), choices, expected=1, **given)
-check.that("folds=2 holds out half", lambda f, c=calls: len(c) == 8 and all(len(held) == 4 for *_, held in c))
+check.that("folds=2 holds out half", lambda f, c=calls, p=parts: mistake(c, *p, choices, 2) == "")
 ### END HIDDEN TESTS
 check.score()
 
@@ -711,7 +738,7 @@ together = {name: over_splits(image_sets[name], both[name], C_of[name])[1] for n
 # %% tags=["item-33"]
 gained = {name: accuracies - plain[name] for name, accuracies in together.items()}
 for name, gain in gained.items():
-    assert gain.mean() > gain.std() / len(gain) ** 0.5, f"{name}: two looks are better than one ({gain.mean():.1%})"
+    assert gain.mean() > gain.std() / len(gain) ** 0.5, f"{name}: on average two looks gain ({gain.mean():.1%})"
 {name: said_as(gain).replace("%", "points") for name, gain in gained.items()}
 
 # %% tags=["item-33"]
@@ -719,7 +746,8 @@ if "15-scene" in together:
     assert together["15-scene"].mean() > 0.92, "15-Scene: above 92 %"
 
 # %% [markdown]
-# Three splits that gain leave little doubt; where the spread is as large as the gain, it is undecided.
+# The mean of three splits is as uncertain as their spread divided by √3 (its **standard error**). A gain of more than two
+# of these leaves little doubt; a gain of one or two, as the cell asks for, is a hint.
 #
 # ## 7. Do jittered copies help?
 #
@@ -874,7 +902,7 @@ alike += [
 mistakes = matrix - np.diag(matrix.diagonal())
 pair = [shown.classes[i] for i in np.unravel_index(mistakes.argmax(), mistakes.shape)]
 assert set(pair) in alike, f"the classes that are confused most look alike: {pair}"
-f"{mistakes.max()} images of {pair[0]} are taken for {pair[1]}"
+f"{mistakes.max()} images of the class {pair[0]} are taken for {pair[1]}"
 
 # %% [markdown]
 # And now the worst mistakes: images whose wrong class scores *far* above the true one. *Before you blame the classifier:
@@ -914,7 +942,7 @@ check = Check(most_confused, points=2)
 truth, predicted = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 2, 2, 0, 1])
 slips = {(2, 0): "the true class comes first.", (0, 0): "that is no mistake.", (1, 1): "that is no mistake."}
 check.equal(truth, predicted, expected=(0, 2), slips=slips)
-truth, predicted = torch.tensor([3, 3, 3, 3, 1, 1, 3]), torch.tensor([3, 3, 3, 1, 3, 3, 3])
+truth, predicted = torch.tensor([3, 3, 3, 2, 1, 1, 3]), torch.tensor([3, 3, 3, 1, 3, 3, 3])
 check.equal(
     truth, predicted, expected=(1, 3), slips={(3, 1): "the true class comes first.", (3, 3): "that is no mistake."}
 )
@@ -922,6 +950,7 @@ check.equal(
 truth = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2, 2])
 predicted = torch.tensor([1, 1, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2])
 check.equal(truth, predicted, expected=(2, 0))  # 0 and 1 are confused four times, but in two ways
+check.equal(torch.tensor([0, 0, 0, 0, 5, 5, 5]), torch.tensor([1, 2, 3, 4, 6, 6, 6]), expected=(5, 6))
 check.equal(torch.tensor([7, 7, 7, 7, 7, 2, 2]), torch.tensor([7, 7, 5, 5, 5, 1, 1]), expected=(7, 5))
 ### END HIDDEN TESTS
 check.score()

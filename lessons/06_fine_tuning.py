@@ -39,6 +39,7 @@ print(machine.describe())
 import contextlib
 import math
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -187,8 +188,8 @@ assert not QUICK or patience.mean() > 2 * patience.std() / len(patience) ** 0.5,
 f"more epochs bring {patience.mean():+.1f} ± {patience.std():.1f} points"
 
 # %% [markdown]
-# In the quick budget it was the steps: with three times as many, fine-tuning is about where the codes are, for many
-# times their cost. But more steps alone don't make it the winner. The full budget has twelve epochs from the start, at
+# In the quick budget it was the steps: with three times as many, fine-tuning is about where the codes are (within the
+# noise of three draws), for many times their cost. So more steps alone don't make it the clear winner. The full budget has twelve epochs from the start, at
 # 224 pixels, and there a handful of images (4 scenes or 10 cells a class, lesson 8) left fine-tuning 3 to 5 points
 # behind a linear classifier. Small images, few steps and few draws leave much noise here. With 224 pixels, all training
 # images and some epochs it wins on both sets, and clearly: `python benchmarks/accuracy.py` measures that in hours, and
@@ -251,11 +252,17 @@ slips = {
 check.equal(tiny(), 3, expected=37, slips=slips, show="net, 3")
 net = tiny()
 text = "after freeze(net, 3) the parameters learn: no no no no yes yes yes yes"
-check.that(text, lambda f: f(net, 3) and [p.requires_grad for p in net.parameters()] == [False] * 4 + [True] * 4)
+learning = [False] * 4 + [True] * 4
+check.that(text, lambda f: f(net, 3) and [p.requires_grad for p in net.parameters()] == learning, weight=2)
 ### BEGIN HIDDEN TESTS
-check.that("a second call frees again", lambda f: [f(net, first) for first in (4, 0, 1, 5)] == [12, 157, 45, 0])
-text = "all learn after freeze(net, 0)"
-check.that(text, lambda f: f(net, 0) == 157 and all(p.requires_grad for p in net.parameters()))
+block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+deep = nn.Sequential(block, nn.ReLU(), nn.Linear(4, 3), nn.Linear(3, 2))  # 112 + 8 + 0 + 15 + 8 numbers
+for first, count in ((3, 8), (2, 23), (4, 0), (1, 23), (0, 143)):  # each call frees what the one before has frozen
+    text = f"freeze(net, {first}) of a network with a block inside, after other calls"
+    right = [i >= first for i, part in enumerate(deep) for _ in part.parameters()]
+    check.that(
+        text, lambda f, n=first, c=count, r=right: f(deep, n) == c and [p.requires_grad for p in deep.parameters()] == r
+    )
 ### END HIDDEN TESTS
 check.score()
 
@@ -362,8 +369,7 @@ assert tuning.mean_spread(lost("head first, body 1/10"))[0] < 5, "a tenth of the
 
 # %% [markdown]
 # At one rate the codes turn away from what they were (the cosine), behind a good head as well, and a fresh head finds
-# less in them. (Without 15-Scene, what it loses behind a good head is about as large as its spread: there the cosine is
-# the evidence.) A tenth of the rate saves the body, and *then* head first helps, too: the codes turn less.
+# less in them. (Where the loss is about as large as its spread, the cosine is the evidence.) A tenth of the rate saves the body, and *then* head first helps, too: the codes turn less.
 #
 # Now look at the *accuracies* of the first table: after this one epoch they all are below that of the fitted head on
 # the untouched body. In so few steps fine-tuning doesn't pay (section 1), least of all at a rate that never falls: the
@@ -444,13 +450,12 @@ def rate_groups(net, head_rate, body_rate, decay):
 
 # %% nbgrader={"grade": true, "grade_id": "rate_groups_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 def rates_are(groups, wanted):
-    return groups and [round(group["lr"], 9) for group in groups] == wanted
+    return groups and np.allclose([float(group["lr"]) for group in groups], wanted, rtol=1e-4, atol=0)
 
 
 def parameters_are(groups, wanted):
-    return groups and [{id(p) for p in group["params"]} for group in groups] == [
-        {id(p) for p in part} for part in wanted
-    ]
+    found = groups and [{id(p) for p in group["params"]} for group in groups]
+    return found and found == [{id(p) for p in part} for part in wanted]
 
 
 net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
@@ -460,8 +465,16 @@ hint = "From the input to the head: 0.005, 0.01, 0.1. The smallest rate belongs 
 check.that("three layers: 0.005, 0.01, 0.1", lambda f: rates_are(f(net, 0.1, 0.01, 0.5), [0.005, 0.01, 0.1]), hint=hint)
 text = "each group holds the weight and the bias of its own layer"
 check.that(text, lambda f: parameters_are(f(net, 1, 1, 1), [part.parameters() for part in net]))
+text = "four layers, a ReLU after each of the first three: four groups, 0.001 to 1"
+check.that(text, lambda f: rates_are(f(relus, 1.0, 0.1, 0.1), [0.001, 0.01, 0.1, 1.0]))
 ### BEGIN HIDDEN TESTS
-check.that("a ReLU has no rate", lambda f: rates_are(f(relus, 1.0, 0.1, 0.1), [0.001, 0.01, 0.1, 1.0]))
+block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+deep = nn.Sequential(block, nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Linear(4, 2))
+whole = [deep[i].parameters() for i in (0, 2, 3)]
+check.that("a block is one part", lambda f: parameters_are(f(deep, 1.0, 0.1, 0.1), whole))
+deep[3].requires_grad_(False)
+deep[2].weight.requires_grad_(False)
+check.that("a frozen head has no group", lambda f: rates_are(f(deep, 1.0, 0.1, 0.1), [0.01, 0.1]))
 relus[4].bias.requires_grad_(False)
 learning = [[p for p in relus[i].parameters() if p.requires_grad] for i in (0, 2, 4, 6)]
 check.that("a frozen bias is in no group", lambda f: parameters_are(f(relus, 1, 1, 1), learning))
@@ -474,7 +487,7 @@ check.score()
 # ## 5. Warm up, then cool down
 #
 # In its first steps an optimiser knows little of the size of the gradients. So rates start small, **warm up**, and then
-# fall, so that the weights come to rest. *One cycle* (Smith & Topin 2018) does both; it is the default of
+# fall, so that the weights come to rest. *One cycle* (Smith & Topin 2017) does both; it is the default of
 # `training.fit`. *Predict: do the ratios between the stages stay the same during the cycle?*
 
 # %% tags=["item-34"]
@@ -529,6 +542,8 @@ check.equal(3, 10, 4, 0.1, expected=0.1, slips={0.075: "step warm - 1 has the hi
 check.equal(
     5, 10, 4, 0.1, expected=0.075, slips={0.2 / 3: "a cosine, not a straight line.", 0.0904508: "t is 0 at warm - 1."}
 )
+slips = {0.125: "the warm-up has the steps 0 ... warm - 1.", 0.1: "after the warm-up the rate falls at once."}
+check.equal(4, 10, 4, 0.1, expected=0.1 * (1 + math.cos(math.pi / 6)) / 2, slips=slips)
 ### BEGIN HIDDEN TESTS
 check.equal(9, 10, 4, 0.1, expected=0.0)
 check.equal(5, 11, 3, 2.0, expected=2.0 * (1 + math.cos(math.pi * 3 / 8)) / 2)
@@ -683,15 +698,16 @@ def update(running_mean, running_var, batch, momentum=0.1):
 # %% nbgrader={"grade": true, "grade_id": "update_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 check = Check(update, points=3)
 two_values = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
-example = [torch.zeros(1), torch.ones(1), two_values]
+example = torch.zeros(1), torch.ones(1), two_values.clone()
 slips = [
     (([0.2], [1.0]), "the unbiased variance: divide by n - 1."),
     (([1.8], [1.9]), "momentum weighs the *new* value."),
 ]
 check.equal(*example, expected=([0.2], [1.1]), slips=slips, show="0, 1, values 1 and 3")
-before = torch.zeros(1), torch.ones(1)
+given = torch.full((1,), 3.0), torch.full((1,), 2.0), two_values.clone()
+kept = [tensor.clone() for tensor in given]
 text = "the given tensors are not changed"
-check.that(text, lambda f: len(f(*before, two_values)) == 2 and before[0].item() == 0 and before[1].item() == 1)
+check.that(text, lambda f: f(*given) is not None and all(map(torch.equal, given, kept)))
 torch.manual_seed(0)
 cases = [(3, 0.1)]
 ### BEGIN HIDDEN TESTS
@@ -850,8 +866,8 @@ for amount, number in zip(AMOUNTS, (LEAST, MOST), strict=True):
 tuning.decision_table(measured, title="The decision table, measured: the best mean of each case is red")
 
 # %% [markdown]
-# ± is the spread over two or three draws of the images, the same for all methods of a case. (For a linear classifier
-# there is none where all images are drawn.)
+# ± is the spread over two or three draws of the images, the same for all methods of a case. (Where no ± stands, the draws
+# agree: two may do so by chance, and a linear classifier does where all images are drawn.)
 
 
 # %% tags=["item-36"]
@@ -937,8 +953,10 @@ check.equal(400, similar=True, expected="fine-tune a few layers or all")
 ### BEGIN HIDDEN TESTS
 check.equal(400, similar=False, expected="fine-tune all")
 check.equal(50, similar=True, expected="fine-tune a few layers or all")
+check.equal(50, similar=False, expected="fine-tune all")
 check.equal(49, similar=False, expected="linear on an earlier stage")
 check.equal(60, similar=False, enough=100, expected="linear on an earlier stage")
+check.equal(60, similar=True, enough=100, expected="linear on top codes")
 ### END HIDDEN TESTS
 check.score()
 
@@ -966,10 +984,16 @@ row = [("linear", 0.91, 0.02), ("few", 0.90, 0.01), ("all", 0.92, 0.015)]
 check.equal(row, expected="linear", slips={"all": "is a cheaper one within the spread?"}, show="the example")
 row = [("linear", 0.80, 0.02), ("few", 0.89, 0.01), ("all", 0.90, 0.02)]
 check.equal(row, expected="few", slips={"linear": "0.80 is below the limit of 0.88."}, show="0.80, 0.89, 0.90 ± 0.02")
+row = [("a", 0.80, 0.15), ("b", 0.85, 0.01), ("c", 0.90, 0.04)]
+slips = {"a": "take the spread of the best one only.", "b": "take the spread of the best one only."}
+check.equal(row, expected="c", slips=slips, show="0.80 ± 0.15, 0.85 ± 0.01, 0.90 ± 0.04")
 ### BEGIN HIDDEN TESTS
-check.equal(
-    [("a", 0.80, 0.15), ("b", 0.85, 0.01), ("c", 0.90, 0.02)], expected="c", show="only the best one's spread counts"
-)
+row = [("a", 0.30, 0.01), ("b", 0.40, 0.01), ("c", 0.50, 0.08), ("d", 0.90, 0.3), ("e", 0.95, 0.1)]
+check.equal(row, expected="d", show="five methods")
+row = [("a", 0.80, 0.01), ("b", 0.85, 0.10), ("c", 0.86, 0.02)]
+check.equal(row, expected="b", show="0.80, 0.85, 0.86 ± 0.02")
+row = [("a", 0.83, 0.01), ("b", 0.86, 0.01), ("c", 0.90, 0.08)]
+check.equal(row, expected="a", show="0.83, 0.86, 0.90 ± 0.08")
 check.equal([("a", 0.85, 0.01), ("b", 0.90, 0.06), ("c", 0.70, 0.3)], expected="a", show="the best isn't the last")
 check.equal([("a", 0.87, 0.01), ("b", 0.90, 0.02)], expected="b", show="0.87, 0.90 ± 0.02")
 check.equal([("a", 0.75, 0.0), ("b", 1.0, 0.25)], expected="a", show="0.75, 1 ± 0.25: just at the limit")
@@ -1021,7 +1045,7 @@ check.score()
 #   spread.
 #
 # **Papers.** Yosinski et al. 2014, *How transferable are features in deep neural networks?* · Howard & Ruder 2018,
-# *Universal language model fine-tuning* (discriminative rates, section 3.2) · Smith & Topin 2018, *Super-convergence* ·
+# *Universal language model fine-tuning* (discriminative rates, section 3.2) · Smith & Topin 2017, *Super-convergence* ·
 # Ioffe & Szegedy 2015, *Batch normalization* · Kumar et al. 2022, *Fine-tuning can distort pretrained features* (head
 # first) · He, Girshick & Dollár 2019, *Rethinking ImageNet pre-training* · Chollet 2016, *Building powerful image
 # classification models using very little data* (the 2,000 cats and dogs) · Deitsch et al. 2019 (the solar cells) ·

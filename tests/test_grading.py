@@ -774,12 +774,23 @@ def test_a_judge_takes_no_more_memory_than_a_submission_may(small: Lesson):
         "def pick(x):\n    return F.conv2d(x)\nif len(''):\n    def pick(x):\n        return x",
         "def pick(x):\n    return x\npick = F.conv2d",
         "class Pick:\n    def __call__(self, x):\n        return F.conv2d(x)\nglobals()['pick'] = Pick()",
+        "def other(x):\n    return F.conv2d(x)\ndef pick(x):\n    return other(x)",
+        "from torch.nn.functional import conv2d as c2\ndef pick(x):\n    return c2(x)",
+        "c2 = F.conv2d\ndef pick(x):\n    return c2(x)",
     ],
 )
 def test_a_ban_holds_for_answers_that_are_no_def(code: str):
-    assert "conv2d" in judge.names_in(code, "pick")
-    assert judge.names_in("def other(x):\n    return F.conv2d(x)\ndef pick(x):\n    return abs(x)", "pick") == ("abs",)
-    assert "conv2d" not in judge.names_in("pick = lambda x: abs(x)\nassert pick(1) == F.conv2d(1)", "pick")
+    assert "conv2d" in judge.names_in([code], "pick")
+    assert judge.names_in(["def other(x):\n    return F.conv2d(x)", "def pick(x):\n    return abs(x)"], "pick") == {
+        "abs"
+    }
+    assert "conv2d" not in judge.names_in(["pick = lambda x: abs(x)\nassert pick(1) == F.conv2d(1)"], "pick")
+
+
+def test_a_helper_of_ones_own_may_have_any_name():
+    cells = ["def conv2d(x):\n    return abs(x)", "seen = F.conv2d(1)", "def pick(x):\n    return conv2d(x) + seen"]
+    assert judge.names_in(cells, "pick") == {"abs", "seen"}
+    assert "conv2d" in judge.names_in([*cells[1:], "def conv2d(x):\n    return F.conv2d(x)"], "pick")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ import matplotlib.pyplot as plt
 plt.plot([1, 2]);
 """
 
-SLEEP = "\n# %%\nimport time\nopen({file!r}, 'w').close()\ntry:\n    time.sleep(100)\n{end}\n\n# %%\n1\n"
+SLEEP = "\n# %%\nimport time\nopen({file!r}, 'w').close()\ntry:\n    time.sleep(1000)\n{end}\n\n# %%\n1\n"
 ENDS = {"the cell stops": "finally:\n    pass", "the cell takes it": "except KeyboardInterrupt:\n    pass"}
 
 
@@ -161,12 +161,11 @@ def test_interrupt_keeps_what_is_done(slow, end, lesson_file, tmp_path):
     command = [sys.executable, "-m", "tools.run_course", *folders, f"--at-once={slow}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, cwd=lesson.ROOT, start_new_session=True, **pipes)
-    limit = time.monotonic() + 90
-    while not all(file.exists() for file in begun) and time.monotonic() < limit:
+    while not all(file.exists() for file in begun) and process.poll() is None:  # minutes, on a busy machine
         time.sleep(0.1)
     time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate()
     assert process.returncode == 130, out
     assert "The lessons that are done are kept" in out and "Traceback" not in out
     assert [path.name for path in (build / "executed").glob("*.ipynb")] == ["01_try.ipynb"]

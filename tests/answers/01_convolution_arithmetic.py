@@ -526,3 +526,271 @@ def to_convolution(linear, channels, height, width):
 # %% conv_plain | wrong | a scalar
 def conv_plain(x, kernel):
     return kernel.sum()
+
+
+# %% hand_result | wrong | extra third row
+hand_result = [[3, 8], [0, 3], [4, 0]]
+
+
+# %% conv_plain | right | list of lists
+def conv_plain(x, kernel):
+    kh, kw = kernel.shape
+    return [
+        [torch.sum(x[i : i + kh, j : j + kw] * kernel).item() for j in range(x.shape[1] - kw + 1)]
+        for i in range(x.shape[0] - kh + 1)
+    ]
+
+
+# %% conv_plain | right | helper named correlate
+def correlate(patch, kernel):
+    return (patch * kernel).sum()
+
+
+def conv_plain(x, kernel):
+    kh, kw = kernel.shape
+    out = torch.empty(x.shape[0] - kh + 1, x.shape[1] - kw + 1)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = correlate(x[i : i + kh, j : j + kw], kernel)
+    return out
+
+
+# %% conv_plain | wrong | the library through getattr F alias
+from torch.nn.functional import conv2d as c2
+
+
+def conv_plain(x, kernel):
+    return c2(x[None, None], kernel[None, None])[0, 0]
+
+
+# %% conv_plain | wrong | scipy.ndimage / signal alias
+from scipy.signal import correlate2d as slide
+
+
+def conv_plain(x, kernel):
+    return torch.from_numpy(slide(x.numpy(), kernel.numpy(), mode="valid"))
+
+
+# %% conv_plain | wrong | helper function calls the library
+def helper(x, kernel):
+    return F.conv2d(x, kernel)
+
+
+def conv_plain(x, kernel):
+    return helper(x[None, None], kernel[None, None])[0, 0]
+
+
+# %% conv_plain | wrong | fftconvolve
+def conv_plain(x, kernel):
+    return torch.from_numpy(scipy.signal.fftconvolve(x.numpy(), kernel.flip(0, 1).numpy(), mode="valid"))
+
+
+# %% conv_layer | right | uses conv_plain of own notebook
+def _plain(x, kernel):
+    kh, kw = kernel.shape
+    out = torch.zeros(x.shape[0] - kh + 1, x.shape[1] - kw + 1)
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = (x[i : i + kh, j : j + kw] * kernel).sum()
+    return out
+
+
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding, padding, padding, padding))
+    return torch.stack(
+        [sum(_plain(x[c], w[c]) for c in range(len(w)))[::stride, ::stride] + b for w, b in zip(weight, bias)]
+    )
+
+
+# %% conv_layer | wrong | padding one side
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding, 0, padding, 0))
+    K, C, kh, kw = weight.shape
+    H, W = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    out = torch.zeros(K, H, W)
+    for k in range(K):
+        for i in range(H):
+            for j in range(W):
+                out[k, i, j] = (
+                    x[:, i * stride : i * stride + kh, j * stride : j * stride + kw] * weight[k]
+                ).sum() + bias[k]
+    return out
+
+
+# %% conv_layer | wrong | forgets floor+1
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, [padding] * 4)
+    K, C, kh, kw = weight.shape
+    H, W = (x.shape[1] - kh + 1) // stride, (x.shape[2] - kw + 1) // stride
+    out = torch.zeros(K, H, W)
+    for k in range(K):
+        for i in range(H):
+            for j in range(W):
+                out[k, i, j] = (
+                    x[:, i * stride : i * stride + kh, j * stride : j * stride + kw] * weight[k]
+                ).sum() + bias[k]
+    return out
+
+
+# %% conv_layer | wrong | bias in wrong axis
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, [padding] * 4)
+    K, C, kh, kw = weight.shape
+    H, W = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    out = torch.zeros(K, H, W)
+    for k in range(K):
+        for i in range(H):
+            for j in range(W):
+                out[k, i, j] = (x[:, i * stride : i * stride + kh, j * stride : j * stride + kw] * weight[k]).sum()
+    return out + bias
+
+
+# %% conv_full | right | numpy loops
+import numpy as np
+
+
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    N, C, H, W = x.shape
+    K, Cg, kh, kw = weight.shape
+    xp = np.pad(x.numpy(), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    w = weight.numpy()
+    Ho = (H + 2 * padding - dilation * (kh - 1) - 1) // stride + 1
+    Wo = (W + 2 * padding - dilation * (kw - 1) - 1) // stride + 1
+    out = np.zeros((N, K, Ho, Wo))
+    kpg = K // groups
+    for n in range(N):
+        for k in range(K):
+            g = k // kpg
+            for i in range(Ho):
+                for j in range(Wo):
+                    for a in range(kh):
+                        for b in range(kw):
+                            out[n, k, i, j] += np.dot(
+                                w[k, :, a, b],
+                                xp[n, g * Cg : (g + 1) * Cg, i * stride + a * dilation, j * stride + b * dilation],
+                            )
+            if bias is not None:
+                out[n, k] += bias[k].item()
+    return torch.from_numpy(out)
+
+
+# %% conv_full | wrong | bias broadcast over last axis
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    K, Cg, kh, kw = weight.shape
+    big = torch.zeros(K, Cg, dilation * (kh - 1) + 1, dilation * (kw - 1) + 1)
+    big[:, :, ::dilation, ::dilation] = weight
+    kh, kw = big.shape[2:]
+    p = F.pad(x, [padding] * 4).unfold(2, kh, stride).unfold(3, kw, stride)
+    outs = [torch.einsum("ncijab,kcab->nkij", a, b) for a, b in zip(p.chunk(groups, 1), big.chunk(groups, 0))]
+    out = torch.cat(outs, 1)
+    return out if bias is None else out + bias
+
+
+# %% receptive_field | wrong | dilation multiplies stride in jump
+def receptive_field(layers):
+    size, jump = 1, 1
+    for k, s, d in layers:
+        size += d * (k - 1) * jump
+        jump *= s * d
+    return size
+
+
+# %% receptive_field | wrong | jump adds
+def receptive_field(layers):
+    size, jump = 1, 1
+    for k, s, d in layers:
+        size += d * (k - 1) * jump
+        jump += s - 1
+    return size
+
+
+# %% wrong | right | nonzero tensors
+wrong = {"response": torch.tensor([[3, 0], [3, 2]]), "pooled": torch.tensor([[1, 1], [2, 1]])}
+
+
+# %% wrong | wrong | the zero rounding: full column of pooled
+wrong = {"response": {(3, 0), (3, 2)}, "pooled": {(0, 1), (1, 1), (2, 1), (3, 1)}}
+
+
+# %% wrong | wrong | only the first key
+wrong = {"response": {(3, 0), (3, 2)}}
+
+
+# %% to_convolution | wrong | stride = window
+def to_convolution(linear, channels, height, width):
+    conv = nn.Conv2d(channels, linear.out_features, (height, width), stride=(height, width))
+    conv.weight.data = linear.weight.data.view(-1, channels, height, width)
+    conv.bias.data = linear.bias.data
+    return conv
+
+
+# %% to_convolution | wrong | returns the function
+def to_convolution(linear, channels, height, width):
+    def conv(x):
+        return F.conv2d(x, linear.weight.view(-1, channels, height, width), linear.bias)
+
+    return conv
+
+
+# %% to_convolution | wrong | Sequential with Flatten+linear
+def to_convolution(linear, channels, height, width):
+    return nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, (linear.out_features, 1, 1)))
+
+
+# %% conv_plain | wrong | kernel sum everywhere, x's values not read
+def conv_plain(x, kernel):
+    return kernel.sum() * torch.ones(x.shape[0] - kernel.shape[0] + 1, x.shape[1] - kernel.shape[1] + 1)
+
+
+# %% conv_layer | right | helper named convolution
+def convolution(x, kernel, stride):
+    kh, kw = kernel.shape[1:]
+    H, W = (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1
+    out = torch.zeros(H, W)
+    for i in range(H):
+        for j in range(W):
+            out[i, j] = (x[:, i * stride : i * stride + kh, j * stride : j * stride + kw] * kernel).sum()
+    return out
+
+
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, [padding] * 4)
+    return torch.stack([convolution(x, w, stride) + b for w, b in zip(weight, bias)])
+
+
+# %% conv_layer | wrong | built on a conv_plain that is the library
+def conv_plain(x, kernel):
+    return F.conv2d(x[None, None], kernel[None, None])[0, 0]
+
+
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    x = F.pad(x, (padding,) * 4)
+    return torch.stack(
+        [sum(conv_plain(a, b) for a, b in zip(x, w))[::stride, ::stride] + c for w, c in zip(weight, bias)]
+    )
+
+
+# %% conv_full | wrong | every real case wrong (bias only)
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    N, C, H, W = x.shape
+    K, Cg, kh, kw = weight.shape
+    out = torch.zeros(N, K, H - kh + 1, W - kw + 1)
+    for n in range(N):
+        for k in range(K):
+            for i in range(H - kh + 1):
+                for j in range(W - kw + 1):
+                    out[n, k, i, j] = (x[n, :, i : i + kh, j : j + kw] * weight[k]).sum()
+    return out
+
+
+# %% wrong | right | set of tuples of nonzero tensors
+response = F.conv2d(nine_1[None, None], loop_kernel[None, None])[0, 0]
+p1 = torch.tensor(
+    [[-0.11, 1, -0.11], [-0.56, 0.11, -0.33], [-0.33, 0.33, -0.33], [-0.22, -0.11, -0.22], [-0.33, -0.56, -0.33]]
+)
+pooled = F.max_pool2d(F.relu(F.conv2d(nine_2[None, None], loop_kernel[None, None])), 2, 1)[0, 0]
+p2 = torch.tensor([[1, 0], [0.33, 0.33], [0.33, 0.33], [0, 0]])
+wrong = {
+    "response": {tuple(p) for p in ((response - p1).abs() > 0.01).nonzero()},
+    "pooled": {tuple(p) for p in ((pooled - p2).abs() > 0.01).nonzero()},
+}

@@ -347,3 +347,160 @@ def straight_through(soft):
 # %% straight_through | wrong | forgets detach
 def straight_through(soft):
     return (soft > 0.5).float() - soft + soft
+
+
+# %% ignore | right | np.bool_
+import numpy as np
+
+ignore = {
+    "digit, mirrored": np.bool_(False),
+    "digit, moved by one pixel": np.bool_(True),
+    "street, mirrored": np.bool_(True),
+    "street, upside down": np.bool_(False),
+    "solar cell, turned by 180°": np.bool_(True),
+    "traffic light, another hue": np.bool_(False),
+    "cat, darker": np.bool_(True),
+    "on which side is the heart, mirrored": np.bool_(False),
+}
+
+
+# %% ignore | wrong | a typo in one key
+ignore = {
+    "digit, mirrored": False,
+    "digit, moved by 1 pixel": True,
+    "street, mirrored": True,
+    "street, upside down": False,
+    "solar cell, turned by 180°": True,
+    "traffic light, another hue": False,
+    "cat, darker": True,
+    "on which side is the heart, mirrored": False,
+}
+
+
+# %% ignore | wrong | seven keys
+ignore = {
+    "digit, mirrored": False,
+    "digit, moved by one pixel": True,
+    "street, mirrored": True,
+    "street, upside down": False,
+    "solar cell, turned by 180°": True,
+    "traffic light, another hue": False,
+    "cat, darker": True,
+}
+
+
+# %% ignore | wrong | a list
+ignore = [False, True, True, False, True, False, True, False]
+
+
+# %% pca_lighting | right | numpy
+import numpy as np
+
+
+def pca_lighting(images, values, directions, alphas):
+    im, v, d, a = images.numpy(), values.numpy(), directions.numpy(), alphas.numpy()
+    off = (d @ (a * v).T).T
+    return torch.from_numpy(im + off[:, :, None, None])
+
+
+# %% pca_lighting | wrong | values scaled in place
+def pca_lighting(images, values, directions, alphas):
+    alphas *= values
+    return images + (alphas @ directions.T)[:, :, None, None]
+
+
+# %% pca_lighting | wrong | values in place at directions
+def pca_lighting(images, values, directions, alphas):
+    directions *= values
+    return images + (alphas @ directions.T)[:, :, None, None]
+
+
+# %% five_crops | right | numpy array
+import numpy as np
+
+
+def five_crops(height, width, crop):
+    h, w = height - crop, width - crop
+    return np.array([[0, 0], [0, w], [h, 0], [h, w], [h // 2, w // 2]])
+
+
+# %% five_crops | wrong | round half even
+def five_crops(height, width, crop):
+    h, w = height - crop, width - crop
+    return [(0, 0), (0, w), (h, 0), (h, w), (round(h / 2), round(w / 2))]
+
+
+# %% five_crops | wrong | true division
+def five_crops(height, width, crop):
+    h, w = height - crop, width - crop
+    return [(0, 0), (0, w), (h, 0), (h, w), (h / 2, w / 2)]
+
+
+# %% five_crops | wrong | hard-coded crop 224
+def five_crops(height, width, crop):
+    h, w = height - 224, width - 224
+    return [(0, 0), (0, w), (h, 0), (h, w), (h // 2, w // 2)]
+
+
+# %% mixup | right | numpy all
+import numpy as np
+
+
+def mixup(images, labels, share, classes):
+    x, y = images.numpy(), np.eye(classes)[labels]
+    return share * x + (1 - share) * np.roll(x, 1, axis=0), share * y + (1 - share) * np.roll(y, 1, axis=0)
+
+
+# %% mixup | wrong | roll without dims, images only
+def mixup(images, labels, share, classes):
+    y = F.one_hot(labels, classes).float()
+    return share * images + (1 - share) * images.roll(1), share * y + (1 - share) * y.roll(1, 0)
+
+
+# %% mixup | wrong | overwriting loop: same labels collide
+def mixup(images, labels, share, classes):
+    probs = torch.zeros(len(labels), classes)
+    for i in range(len(labels)):
+        probs[i, labels[i]] = share
+        probs[i, labels[i - 1]] = 1 - share
+    return share * images + (1 - share) * images.roll(1, 0), probs
+
+
+# %% mixup | wrong | changes labels (in place roll)
+def mixup(images, labels, share, classes):
+    y = F.one_hot(labels, classes).float()
+    labels += 0
+    images.copy_(share * images + (1 - share) * images.roll(1, 0))
+    return images, share * y + (1 - share) * y.roll(1, 0)
+
+
+# %% consistency | right | stacked
+def consistency(p, q, r):
+    v = torch.stack([p, q, r])
+    m = v.mean(0, keepdim=True)
+    return (v * (v / m).log()).sum(-1).mean()
+
+
+# %% consistency | wrong | kl_div sum
+def consistency(p, q, r):
+    m = (p + q + r) / 3
+    return sum(F.kl_div(m.log(), x, reduction="sum") for x in (p, q, r)) / 3
+
+
+# %% consistency | wrong | gradient to p only
+def consistency(p, q, r):
+    q, r = q.detach(), r.detach()
+    m = (p + q + r) / 3
+    return sum((x * (x / m).log()).sum(1).mean() for x in (p, q, r)) / 3
+
+
+# %% straight_through | right | where
+def straight_through(soft: torch.Tensor) -> torch.Tensor:
+    hard = torch.where(soft > 0.5, 1.0, 0.0)
+    return hard.detach() + soft - soft.detach()
+
+
+# %% straight_through | wrong | >= 0.5
+def straight_through(soft):
+    hard = (soft >= 0.5).float()
+    return hard - soft.detach() + soft

@@ -354,3 +354,219 @@ def most_confused(truth, predicted):
     matrix = confusion_matrix(truth, predicted)
     np.fill_diagonal(matrix, 0)
     return tuple(int(i) for i in np.unravel_index(matrix.argmax(), matrix.shape))
+
+
+# %% preprocess | right | ImageOps.cover
+def preprocess(picture, size=224, crop=0.875):
+    s = round(size / crop)
+    p = ImageOps.cover(picture, (s, s), Image.Resampling.BICUBIC)
+    from torchvision.transforms.functional import center_crop, pil_to_tensor
+
+    return pil_to_tensor(center_crop(p, [size, size])).float().sub(127).div(128)[None]
+
+
+# %% preprocess | right | F.interpolate float antialias
+def preprocess(picture, size=224, crop=0.875):
+    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+    h, w = x.shape[-2:]
+    s = size / crop / min(h, w)
+    x = F.interpolate(x, size=(round(h * s), round(w * s)), mode="bicubic", antialias=True).clamp(0, 255)
+    h, w = x.shape[-2:]
+    top, left = (h - size) // 2, (w - size) // 2
+    return (x[..., top : top + size, left : left + size] - 127) / 128
+
+
+# %% preprocess | wrong | uint8 torch wraps round
+def preprocess(picture, size=224, crop=0.875):
+    s = size / crop / min(picture.size)
+    w, h = (round(a * s) for a in picture.size)
+    left, top = (w - size) // 2, (h - size) // 2
+    p = picture.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    a = (torch.tensor(np.array(p)) - 127) / 128
+    return a.float().permute(2, 0, 1)[None]
+
+
+# %% preprocess | wrong | ToTensor and Normalize(0.5, 0.5)
+def preprocess(picture, size=224, crop=0.875):
+    from torchvision import transforms as T
+
+    return T.Compose(
+        [
+            T.Resize(round(size / crop), T.InterpolationMode.BICUBIC),
+            T.CenterCrop(size),
+            T.ToTensor(),
+            T.Normalize([0.5] * 3, [0.5] * 3),
+        ]
+    )(picture)[None]
+
+
+# %% preprocess | wrong | minus 128 over 128
+def preprocess(picture, size=224, crop=0.875):
+    s = size / crop / min(picture.size)
+    w, h = (round(a * s) for a in picture.size)
+    left, top = (w - size) // 2, (h - size) // 2
+    p = picture.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    return (torch.tensor(np.array(p)).float().permute(2, 0, 1)[None] - 128) / 128
+
+
+# %% preprocess | wrong | minus 127 over 127
+def preprocess(picture, size=224, crop=0.875):
+    s = size / crop / min(picture.size)
+    w, h = (round(a * s) for a in picture.size)
+    left, top = (w - size) // 2, (h - size) // 2
+    p = picture.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    return (torch.tensor(np.array(p)).float().permute(2, 0, 1)[None] - 127) / 127
+
+
+# %% preprocess | wrong | reshape instead of permute
+def preprocess(picture, size=224, crop=0.875):
+    s = size / crop / min(picture.size)
+    w, h = (round(a * s) for a in picture.size)
+    left, top = (w - size) // 2, (h - size) // 2
+    p = picture.resize((w, h), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    return (torch.tensor(np.array(p)).float().reshape(1, 3, size, size) - 127) / 128
+
+
+# %% nearest | right | cosine_similarity broadcast, list
+def nearest(queries, bank, k):
+    return [F.cosine_similarity(q[None], bank).argsort(descending=True)[:k] for q in queries]
+
+
+# %% nearest | wrong | skips the nearest itself
+def nearest(queries, bank, k):
+    return torch.cdist(F.normalize(queries), F.normalize(bank)).argsort(1)[:, 1 : k + 1]
+
+
+# %% decide | right | numpy
+def decide(values, weight, bias):
+    v = values.numpy()
+    v = v / np.sqrt((v**2).sum(1, keepdims=True))
+    return np.argmax(v @ weight.numpy().T + bias.numpy(), axis=1)
+
+
+# %% decide | wrong | subtracts the bias
+def decide(values, weight, bias):
+    return (F.normalize(values) @ weight.T - bias).argmax(1)
+
+
+# %% decide | wrong | smallest
+def decide(values, weight, bias):
+    return (F.normalize(values) @ weight.T + bias).argmin(1)
+
+
+# %% mean_class_accuracy | right | numpy confusion
+def mean_class_accuracy(truth, predicted):
+    m = confusion_matrix(truth, predicted)
+    s = m.sum(1)
+    return (m.diagonal()[s > 0] / s[s > 0]).mean()
+
+
+# %% choose_C | right | numpy array_split, permuted, lists
+def choose_C(score, train, test, choices, folds=5):
+    rng = np.random.default_rng(0)
+    parts = np.array_split(rng.permutation(train.numpy()), folds)
+    result = {}
+    for C in sorted(choices):
+        result[C] = np.mean([score(np.concatenate(parts[:i] + parts[i + 1 :]), parts[i], C) for i in range(folds)])
+    return max(result, key=result.get)
+
+
+# %% choose_C | right | python lists, keyword
+def choose_C(score, train, test, choices, folds=5):
+    rows = train.tolist()
+    best_C, best = None, -float("inf")
+    for C in sorted(choices):
+        total = 0.0
+        for f in range(folds):
+            held = rows[f::folds]
+            fit = [r for r in rows if r not in held]
+            total += score(fit_rows=fit, held_rows=held, C=C)
+        if total / folds > best:
+            best_C, best = C, total / folds
+    return best_C
+
+
+# %% choose_C | wrong | chunk
+def choose_C(score, train, test, choices, folds=5):
+    parts = train.chunk(folds)
+    mean = {}
+    for C in sorted(choices):
+        mean[C] = sum(score(torch.cat(parts[:i] + parts[i + 1 :]), parts[i], C) for i in range(len(parts))) / len(parts)
+    return max(mean, key=mean.get)
+
+
+# %% choose_C | wrong | positions not row numbers
+def choose_C(score, train, test, choices, folds=5):
+    part = torch.arange(len(train)) % folds
+    rows = torch.arange(len(train))
+    m = {C: sum(score(rows[part != i], rows[part == i], C) for i in range(folds)) for C in sorted(choices)}
+    return max(m, key=m.get)
+
+
+# %% choose_C | wrong | fit and held swapped
+def choose_C(score, train, test, choices, folds=5):
+    part = torch.arange(len(train)) % folds
+    m = {C: sum(score(train[part == i], train[part != i], C) for i in range(folds)) for C in sorted(choices)}
+    return max(m, key=m.get)
+
+
+# %% choose_C | wrong | first of equals
+def choose_C(score, train, test, choices, folds=5):
+    part = torch.arange(len(train)) % folds
+    m = {C: sum(score(train[part != i], train[part == i], C) for i in range(folds)) for C in choices}
+    return max(m, key=m.get)
+
+
+# %% choose_C | wrong | last of equals >=
+def choose_C(score, train, test, choices, folds=5):
+    part = torch.arange(len(train)) % folds
+    best, bm = None, 0
+    for C in choices:
+        m = sum(score(train[part != i], train[part == i], C) for i in range(folds)) / folds
+        if m >= bm:
+            best, bm = C, m
+    return best
+
+
+# %% choose_C | wrong | leave-one-out, folds ignored
+def choose_C(score, train, test, choices, folds=5):
+    m = {C: sum(score(train[train != r], r[None], C) for r in train) for C in sorted(choices)}
+    return max(m, key=m.get)
+
+
+# %% most_confused | right | numpy, mode of rows
+def most_confused(truth, predicted):
+    a = np.stack([truth, predicted], 1)
+    a = a[a[:, 0] != a[:, 1]]
+    u, c = np.unique(a, axis=0, return_counts=True)
+    return tuple(u[c.argmax()])
+
+
+# %% most_confused | wrong | mode of each separately
+def most_confused(truth, predicted):
+    w = truth != predicted
+    return int(truth[w].mode().values), int(predicted[w].mode().values)
+
+
+# %% most_confused | wrong | first mistake
+def most_confused(truth, predicted):
+    w = truth != predicted
+    return int(truth[w][0]), int(predicted[w][0])
+
+
+# %% most_confused | wrong | mode of truth then mode of its predictions
+def most_confused(truth, predicted):
+    w = truth != predicted
+    t = truth[w].mode().values
+    return int(t), int(predicted[w][truth[w] == t].mode().values)
+
+
+# %% preprocess | wrong | thumbnail changes the given picture
+def preprocess(picture, size=224, crop=0.875):
+    s = size / crop / min(picture.size)
+    w, h = (round(a * s) for a in picture.size)
+    picture.thumbnail((w, h), Image.Resampling.BICUBIC)
+    left, top = (w - size) // 2, (h - size) // 2
+    return (
+        torch.tensor(np.array(picture)).float().permute(2, 0, 1)[None, :, top : top + size, left : left + size] - 127
+    ) / 128

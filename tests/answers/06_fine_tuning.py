@@ -376,3 +376,238 @@ def cheapest_good(row):
 def cheapest_good(row):
     _, best, spread = max(row, key=lambda entry: entry[1])
     return next(method for method, mean, _ in row if mean >= best - 2 * spread)
+
+
+# %% freeze | right | named_parameters
+def freeze(net, first):
+    n = 0
+    for name, p in net.named_parameters():
+        p.requires_grad = int(name.split(".")[0]) >= first
+        if p.requires_grad:
+            n += p.numel()
+    return n
+
+
+# %% freeze | wrong | attribute on the module, counts by parts
+def freeze(net, first):
+    n = 0
+    for i, part in enumerate(net):
+        part.requires_grad = i >= first
+        if part.requires_grad:
+            n += sum(p.numel() for p in part.parameters())
+    return n
+
+
+# %% freeze | wrong | flat parts only (weight and bias), a block inside is missed
+def freeze(net, first):
+    n = 0
+    for i, part in enumerate(net):
+        for name in ("weight", "bias"):
+            if hasattr(part, name):
+                getattr(part, name).requires_grad = i >= first
+                n += getattr(part, name).numel() * (i >= first)
+    return n
+
+
+# %% rate_groups | right | float32 rates
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [list(part.parameters()) for part in net if list(part.parameters())]
+    n = len(parts)
+    rates = torch.tensor([body_rate * decay ** (n - 2 - i) for i in range(n - 1)] + [head_rate])
+    groups = [{"params": [p for p in part if p.requires_grad], "lr": float(rate)} for part, rate in zip(parts, rates)]
+    return [group for group in groups if group["params"]]
+
+
+# %% rate_groups | wrong | empty groups for ReLU
+def rate_groups(net, head_rate, body_rate, decay):
+    rates, rate = [head_rate], body_rate
+    for part in list(net)[-2::-1]:
+        rates.insert(0, rate)
+        if list(part.parameters()):
+            rate *= decay
+    return [{"params": [p for p in part.parameters() if p.requires_grad], "lr": r} for part, r in zip(net, rates)]
+
+
+# %% rate_groups | wrong | only Linear
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [list(part.parameters()) for part in net if isinstance(part, nn.Linear)]
+    rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
+    groups = [{"params": [p for p in part if p.requires_grad], "lr": rate} for part, rate in zip(parts, rates)]
+    return [group for group in groups if group["params"]]
+
+
+# %% rate_groups | wrong | net.modules() with weight (a block inside is split)
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [[m.weight, m.bias] for m in net.modules() if hasattr(m, "weight")]
+    rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
+    groups = [{"params": [p for p in part if p.requires_grad], "lr": rate} for part, rate in zip(parts, rates)]
+    return [group for group in groups if group["params"]]
+
+
+# %% rate_groups | wrong | a frozen head: the last learning part gets head_rate
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [list(part.parameters()) for part in net if list(part.parameters())]
+    rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
+    groups = [{"params": [p for p in part if p.requires_grad], "lr": rate} for part, rate in zip(parts, rates)]
+    groups = [group for group in groups if group["params"]]
+    groups[-1]["lr"] = head_rate
+    return groups
+
+
+# %% rate_groups | wrong | frozen judged by the weight
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [list(part.parameters()) for part in net if list(part.parameters())]
+    rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
+    return [
+        {"params": [p for p in part if p.requires_grad], "lr": rate}
+        for part, rate in zip(parts, rates)
+        if part[0].requires_grad
+    ]
+
+
+# %% rate_at | right | numpy interp
+def rate_at(step, steps, warm, highest):
+    import numpy as np
+
+    if step <= warm - 1:
+        return np.linspace(highest / warm, highest, warm)[step]
+    t = np.linspace(0, 1, steps - warm + 1)[step - warm + 1]
+    return highest * (1 + np.cos(np.pi * t)) / 2
+
+
+# %% rate_at | wrong | step <= warm
+def rate_at(step, steps, warm, highest):
+    if step <= warm:
+        return highest * (step + 1) / warm
+    t = (step - (warm - 1)) / (steps - 1 - (warm - 1))
+    return highest * (1 + math.cos(math.pi * t)) / 2
+
+
+# %% rate_at | wrong | step <= warm, capped
+def rate_at(step, steps, warm, highest):
+    if step <= warm:
+        return min(highest, highest * (step + 1) / warm)
+    t = (step - (warm - 1)) / (steps - 1 - (warm - 1))
+    return highest * (1 + math.cos(math.pi * t)) / 2
+
+
+# %% update | right | lists
+def update(running_mean, running_var, batch, momentum=0.1):
+    means, vars = [], []
+    for c in range(batch.shape[1]):
+        x = batch[:, c]
+        means.append((1 - momentum) * running_mean[c] + momentum * x.mean())
+        vars.append((1 - momentum) * running_var[c] + momentum * x.var())
+    return means, vars
+
+
+# %% update | right | numpy ddof
+def update(running_mean, running_var, batch, momentum=0.1):
+    import numpy as np
+
+    b = batch.detach().numpy()
+    mean, var = b.mean(axis=(0, 2, 3)), b.var(axis=(0, 2, 3), ddof=1)
+    return running_mean.numpy() * (1 - momentum) + momentum * mean, running_var.numpy() * (
+        1 - momentum
+    ) + momentum * var
+
+
+# %% update | wrong | mutates the mean by mul_ only
+def update(running_mean, running_var, batch, momentum=0.1):
+    mean, var = batch.mean((0, 2, 3)), batch.var((0, 2, 3))
+    running_mean *= 1 - momentum
+    return running_mean + momentum * mean, (1 - momentum) * running_var + momentum * var
+
+
+# %% update | wrong | mutates the batch
+def update(running_mean, running_var, batch, momentum=0.1):
+    mean = batch.mean((0, 2, 3))
+    n = batch.numel() / batch.shape[1]
+    batch -= mean[None, :, None, None]
+    var = (batch**2).sum((0, 2, 3)) / (n - 1)
+    return (1 - momentum) * running_mean + momentum * mean, (1 - momentum) * running_var + momentum * var
+
+
+# %% update | wrong | mean only
+def update(running_mean, running_var, batch, momentum=0.1):
+    return (1 - momentum) * running_mean + momentum * batch.mean((0, 2, 3))
+
+
+# %% advise | wrong | > enough for different only
+def advise(per_class, similar, enough=50):
+    if similar:
+        return "linear on top codes" if per_class < enough else "fine-tune a few layers or all"
+    return "linear on an earlier stage" if per_class <= enough else "fine-tune all"
+
+
+# %% advise | wrong | enough fixed for similar
+def advise(per_class, similar, enough=50):
+    if similar:
+        return "linear on top codes" if per_class < 50 else "fine-tune a few layers or all"
+    return "linear on an earlier stage" if per_class < enough else "fine-tune all"
+
+
+# %% cheapest_good | right | numpy
+def cheapest_good(row):
+    import numpy as np
+
+    names = [r[0] for r in row]
+    m, s = np.array([r[1:] for r in row]).T
+    b = m.argmax()
+    return names[np.flatnonzero(m >= m[b] - s[b])[0]]
+
+
+# %% cheapest_good | wrong | spreads overlap
+def cheapest_good(row):
+    _, best, spread = max(row, key=lambda e: e[1])
+    return next(m for m, mean, s in row if mean + s >= best - spread)
+
+
+# %% cheapest_good | wrong | the best taken by mean - spread
+def cheapest_good(row):
+    _, best, spread = max(row, key=lambda e: e[1] - e[2])
+    return next(m for m, mean, s in row if mean >= best - spread)
+
+
+# %% cheapest_good | wrong | neighbour by neighbour
+def cheapest_good(row):
+    chosen = row[0]
+    for entry in row[1:]:
+        if entry[1] - entry[2] > chosen[1]:
+            chosen = entry
+    return chosen[0]
+
+
+# %% rate_groups | right | lr as 0-d float64 tensors
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [list(part.parameters()) for part in net if list(part.parameters())]
+    n = len(parts)
+    rates = torch.tensor([body_rate * decay ** (n - 2 - i) for i in range(n - 1)] + [head_rate], dtype=torch.float64)
+    groups = [{"params": [p for p in part if p.requires_grad], "lr": rate} for part, rate in zip(parts, rates)]
+    return [group for group in groups if group["params"]]
+
+
+# %% rate_groups | right | a tuple of groups
+def rate_groups(net, head_rate, body_rate, decay):
+    parts = [list(part.parameters()) for part in net if list(part.parameters())]
+    rates = [body_rate * decay**i for i in range(len(parts) - 1)][::-1] + [head_rate]
+    groups = [{"params": [p for p in part if p.requires_grad], "lr": rate} for part, rate in zip(parts, rates)]
+    return tuple(group for group in groups if group["params"])
+
+
+# %% freeze | wrong | counts well, frees only from 0 on
+def freeze(net, first):
+    for i, part in enumerate(net):
+        if i < first:
+            part.requires_grad_(False)
+        elif first == 0:
+            part.requires_grad_(True)
+    return sum(p.numel() for part in net[first:] for p in part.parameters())
+
+
+# %% cheapest_good | wrong | only the best and the cheapest are compared
+def cheapest_good(row):
+    _, best, spread = max(row, key=lambda e: e[1])
+    if row[0][1] >= best - spread:
+        return row[0][0]
+    return row[1][0] if row[1][1] >= best - spread else row[2][0]

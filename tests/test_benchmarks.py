@@ -1,0 +1,50 @@
+"""Every benchmark runs with the smallest settings, and what it keeps can be read. No figure is looked at."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ONCE = ["--rounds", "1"]
+SMALLEST = {  # script -> its arguments, the arms that every machine has
+    "step": (["--sizes", "32", "--batch", "2", "--steps", "1"], {"plain", "quick depthwise", "memory kept", "both"}),
+    "training": (
+        ["--networks", "efficientnet_lite0", "--images", "8", "--size", "64", "--batch", "4"],
+        {"ours", "plain loop", "ceiling", "plain loop, memory kept", "ceiling, system's memory"},
+    ),
+    "codes": (
+        ["--networks", "efficientnet_lite0", "--images", "64", "--size", "64"],
+        {"eager", "channels_last", "ours", "ours, again", "ours, bf16", "ours, bf16, again"},
+    ),
+    "augment": (
+        ["--images", "8", "--size", "32", "--batch", "4"],
+        {"torchvision, from files", "torchvision, per image", "Kornia", "ours"},
+    ),
+    "growth": (
+        ["--numbers", "20", "--streamed", "0"],
+        {"decoding", "loading again", "codes", "linear head", "MB at most"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_runs_and_keeps_what_it_found(name, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    arguments, arms = SMALLEST[name]
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, *ONCE])
+    benchmark = importlib.import_module(name)
+    monkeypatch.setattr(importlib.import_module("common"), "RESULTS", tmp_path / "results")
+    benchmark.main()
+    (file,) = (tmp_path / "results").glob("*.json")
+    kept = json.loads(file.read_text())
+    assert kept["where"]["torch"] and kept["settings"]["rounds"] == 1
+    (figures,) = kept["figures"].values()
+    assert arms <= set(figures)
+    assert all(math.isfinite(value) and value >= 0 for arm in arms for value in figures[arm])

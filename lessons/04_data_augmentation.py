@@ -689,6 +689,14 @@ round(agree.abs().item(), 4), round(differ.item(), 4)
 # give 0.0441.
 
 
+# %% tags=["setup"]
+def reaches(loss, leaves):
+    """Whether a gradient of the loss reaches all leaves."""
+    if not getattr(loss, "requires_grad", False):
+        return False
+    return all(g is not None for g in torch.autograd.grad(loss.sum(), leaves, allow_unused=True))
+
+
 # %% nbgrader={"grade": false, "grade_id": "consistency", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def consistency(p, q, r):
     """The mean over the images of (KL(p||m) + KL(q||m) + KL(r||m)) / 3, where m = (p + q + r) / 3. Each is (N, K)."""
@@ -699,13 +707,6 @@ def consistency(p, q, r):
 
 
 # %% nbgrader={"grade": true, "grade_id": "consistency_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-def reaches(loss, leaves):
-    """Whether a gradient of the loss reaches all leaves."""
-    if loss is None or not getattr(loss, "requires_grad", False):
-        return False
-    return all(g is not None for g in torch.autograd.grad(loss.sum(), leaves, allow_unused=True))
-
-
 check = Check(consistency, points=3)
 p, q, r = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.5, 0.5]]), torch.tensor([[0.8, 0.2]])
 m = (p + q + r) / 3

@@ -167,6 +167,22 @@ by_size
 # on the left, 2 rows at the top. A white picture gives 1.0 everywhere.
 
 
+# %% tags=["setup"]
+def preprocess_slips(picture, pixels, size):
+    """What a slip gives, and what to say of it. pixels: the right ones, in 0-255."""
+    right = (pixels - 127) / 128
+    squashed = torch.tensor(np.array(picture.resize((size, size), Image.Resampling.BICUBIC))).permute(2, 0, 1)[None]
+    return [
+        ((squashed - 127) / 128, "keep the proportions, and cut out the middle."),
+        (right * 128 / 255, "divide by 128."),
+        (pixels, "subtract 127, then divide by 128."),
+        (right[0], "did you forget the first axis, of one image?"),
+        (right.permute(0, 2, 3, 1), "channels first: permute the axes."),
+        ((pixels.to(torch.uint8) - 127) / 128, "uint8 holds nothing below 0: turn it into floats first."),
+        (right.permute(0, 2, 3, 1).reshape(pixels.shape), "permute the axes; reshape mixes the pixels."),
+    ]
+
+
 # %% nbgrader={"grade": false, "grade_id": "preprocess", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def preprocess(picture, size=224, crop=0.875):
     """A PIL image as what Lite0 is given: float32 (1, 3, size, size). A white picture gives (255 - 127) / 128 = 1."""
@@ -191,19 +207,7 @@ cases += [((80, 80), 16, 0.5), ((30, 90), 30, 1.0)]
 for shape, size, crop in cases:
     picture = small.resize(shape, Image.Resampling.BICUBIC)
     pixels = backbones.Preprocess(size, crop, (127.0,) * 3, (128.0,) * 3)(picture).float()
-    squashed = torch.tensor(np.array(picture.resize((size, size), Image.Resampling.BICUBIC))).permute(2, 0, 1)[None]
-    slips = [
-        ((squashed - 127) / 128, "keep the proportions, and cut out the middle."),
-        ((pixels - 127) / 128 * 128 / 255, "divide by 128."),
-        (pixels, "subtract 127, then divide by 128."),
-        ((pixels[0] - 127) / 128, "did you forget the first axis, of one image?"),
-        (((pixels - 127) / 128).permute(0, 2, 3, 1), "channels first: permute the axes."),
-        ((pixels.to(torch.uint8) - 127) / 128, "uint8 holds nothing below 0: turn it into floats first."),
-        (
-            ((pixels - 127) / 128).permute(0, 2, 3, 1).reshape(pixels.shape),
-            "permute the axes; reshape mixes the pixels.",
-        ),
-    ]
+    slips = preprocess_slips(picture, pixels, size)
     show = f"{shape[0]}×{shape[1]} picture, size={size}, crop={crop}"
     check.equal(picture, size, crop, expected=(pixels - 127) / 128, slips=slips, atol=0.03, show=show)
 for name, level in (("white", 255), ("black", 0)):

@@ -220,6 +220,17 @@ head_only, last_blocks, everything
 # 8.
 
 
+# %% tags=["setup"]
+def tiny():
+    parts = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 1), nn.Linear(5, 2)]
+    return nn.Sequential(*parts)  # 112 + 8 + 0 + 25 + 12 numbers
+
+
+def learning(net):
+    """Which of its parameters learn, in order."""
+    return [p.requires_grad for p in net.parameters()]
+
+
 # %% nbgrader={"grade": false, "grade_id": "freeze", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def freeze(net, first):
     """Let only net[first] and what follows learn; return the number of weights (numbers) that can learn.
@@ -237,11 +248,6 @@ def freeze(net, first):
 
 
 # %% nbgrader={"grade": true, "grade_id": "freeze_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-def tiny():
-    parts = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 1), nn.Linear(5, 2)]
-    return nn.Sequential(*parts)  # 112 + 8 + 0 + 25 + 12 numbers
-
-
 check = Check(freeze, points=2)
 slips = {
     120: "that is what you froze.",
@@ -252,17 +258,14 @@ slips = {
 check.equal(tiny(), 3, expected=37, slips=slips, show="net, 3")
 net = tiny()
 text = "after freeze(net, 3) the parameters learn: no no no no yes yes yes yes"
-learning = [False] * 4 + [True] * 4
-check.that(text, lambda f: f(net, 3) and [p.requires_grad for p in net.parameters()] == learning, weight=2)
+check.that(text, lambda f: f(net, 3) and learning(net) == [False] * 4 + [True] * 4, weight=2)
 ### BEGIN HIDDEN TESTS
 block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
 deep = nn.Sequential(block, nn.ReLU(), nn.Linear(4, 3), nn.Linear(3, 2))  # 112 + 8 + 0 + 15 + 8 numbers
 for first, count in ((3, 8), (2, 23), (4, 0), (1, 23), (0, 143)):  # each call frees what the one before has frozen
-    text = f"freeze(net, {first}) of a network with a block inside, after other calls"
     right = [i >= first for i, part in enumerate(deep) for _ in part.parameters()]
-    check.that(
-        text, lambda f, n=first, c=count, r=right: f(deep, n) == c and [p.requires_grad for p in deep.parameters()] == r
-    )
+    text = f"freeze(net, {first}) of a network with a block inside, after other calls"
+    check.that(text, lambda f, n=first, c=count, r=right: f(deep, n) == c and learning(deep) == r)
 ### END HIDDEN TESTS
 check.score()
 
@@ -433,6 +436,16 @@ assert tuning.mean_spread(lost("head first, discriminative"))[0] < 5, "hardly le
 # Example: three linear layers with `rate_groups(net, 0.1, 0.01, 0.5)` have the rates 0.005, 0.01 and 0.1.
 
 
+# %% tags=["setup"]
+def rates_are(groups, wanted):
+    return groups and np.allclose([float(group["lr"]) for group in groups], wanted, rtol=1e-4, atol=0)
+
+
+def parameters_are(groups, wanted):
+    found = groups and [{id(p) for p in group["params"]} for group in groups]
+    return found and found == [{id(p) for p in part} for part in wanted]
+
+
 # %% nbgrader={"grade": false, "grade_id": "rate_groups", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def rate_groups(net, head_rate, body_rate, decay):
     """Groups [{"params": [parameters], "lr": rate}, ...] with discriminative rates, from the input to the head.
@@ -449,15 +462,6 @@ def rate_groups(net, head_rate, body_rate, decay):
 
 
 # %% nbgrader={"grade": true, "grade_id": "rate_groups_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-def rates_are(groups, wanted):
-    return groups and np.allclose([float(group["lr"]) for group in groups], wanted, rtol=1e-4, atol=0)
-
-
-def parameters_are(groups, wanted):
-    found = groups and [{id(p) for p in group["params"]} for group in groups]
-    return found and found == [{id(p) for p in part} for part in wanted]
-
-
 net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
 relus = nn.Sequential(*[layer for i in (1, 2, 2) for layer in (nn.Linear(i, 2), nn.ReLU())], nn.Linear(2, 3))
 check = Check(rate_groups, points=3)
@@ -476,8 +480,8 @@ deep[3].requires_grad_(False)
 deep[2].weight.requires_grad_(False)
 check.that("a frozen head has no group", lambda f: rates_are(f(deep, 1.0, 0.1, 0.1), [0.01, 0.1]))
 relus[4].bias.requires_grad_(False)
-learning = [[p for p in relus[i].parameters() if p.requires_grad] for i in (0, 2, 4, 6)]
-check.that("a frozen bias is in no group", lambda f: parameters_are(f(relus, 1, 1, 1), learning))
+left = [[p for p in relus[i].parameters() if p.requires_grad] for i in (0, 2, 4, 6)]
+check.that("a frozen bias is in no group", lambda f: parameters_are(f(relus, 1, 1, 1), left))
 relus[2].requires_grad_(False)
 check.that("a frozen part has no group, but counts", lambda f: rates_are(f(relus, 1.0, 0.1, 0.1), [0.001, 0.1, 1.0]))
 ### END HIDDEN TESTS

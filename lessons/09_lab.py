@@ -65,7 +65,7 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import to_pil_image
 
 from helpers import backbones, codes, datasets, lab, linear, plots, predictor, training, transfer  # noqa: F401 (training is for your classifier)
-from helpers.checks import Check
+from helpers.checks import Check, names_used
 from helpers.datasets import ImageSet
 
 # %% tags=["setup"]
@@ -74,6 +74,7 @@ folder = Path(tempfile.mkdtemp())
 cat, cup = folder / "cat.jpg", folder / "cup.jpg"
 datasets.photograph("cat").save(cat)
 datasets.photograph("coffee").save(cup)
+as_it_was = copy.deepcopy(network)
 
 
 # %% tags=["setup"]
@@ -124,6 +125,16 @@ backbones.available()
 # `[("tabby", 0.42), ("Egyptian cat", 0.31), ("tiger cat", 0.09)]`.
 
 
+# %% tags=["setup"]
+def restored():
+    """Whether the network still is what it was. If not, it is again now."""
+    now, before = network.state_dict(), as_it_was.state_dict()
+    same = not network.training and all(torch.equal(now[key], before[key]) for key in before)
+    network.load_state_dict(before)
+    network.eval()
+    return same
+
+
 # %% nbgrader={"grade": false, "grade_id": "pred", "locked": false, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 def pred(path, top=3):
     """The likeliest ImageNet classes of an image file: a list of (name, probability).
@@ -142,8 +153,8 @@ def pred(path, top=3):
 # %% nbgrader={"grade": true, "grade_id": "pred_check", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 def views_of(path):
     with torch.inference_mode():
-        pixels = network.preprocess(datasets.photograph(path))
-        return network(torch.cat([pixels, pixels.flip(-1)]))
+        pixels = as_it_was.preprocess(datasets.photograph(path))
+        return as_it_was(torch.cat([pixels, pixels.flip(-1)]))
 
 
 def best(probabilities, top):
@@ -158,10 +169,13 @@ slips = [
     (best(logits.mean(0), 3), "softmax is missing."),
 ]
 slips += [(best(logits.mean(0).softmax(0), 3), "the mean of the probabilities, not of the logits.")]
-check.equal(cat, expected=best(logits.softmax(1).mean(0), 3), slips=slips, show='"cat.jpg"', rtol=1e-3)
+hint = "Mirror the pixels, after preprocess: their last axis."
+check.equal(cat, expected=best(logits.softmax(1).mean(0), 3), slips=slips, show='"cat.jpg"', rtol=1e-3, hint=hint)
 ### BEGIN HIDDEN TESTS
 check.equal(cup, top=5, expected=best(views_of(cup).softmax(1).mean(0), 5), show='"cup.jpg", top=5', rtol=1e-3)
 ### END HIDDEN TESTS
+hint = "In training mode BatchNorm's statistics move. It is put back now."
+check.that("the network is as it was", lambda f: restored(), hint=hint, weight=0)
 check.score()
 
 # %% [markdown]
@@ -172,15 +186,13 @@ check.score()
 
 # %% tags=["item-40"]
 try:
-    everything = datasets.load("15-scene")
+    board = lab.Leaderboard(datasets.load("15-scene"))
 except datasets.NotHere:
-    everything = datasets.load("solar-cells")  # very different from ImageNet, and smaller
-everything.name, everything.classes
+    board = lab.Leaderboard(datasets.load("solar-cells"))  # very different from ImageNet, and smaller
+labelled = board.labelled
 
 # %% tags=["item-40"]
-board = lab.Leaderboard(everything)
-labelled = board.labelled
-len(labelled), len(board.test)
+labelled.name, labelled.classes, len(labelled), len(board.test)
 
 # %% [markdown]
 # *What does our network say of these images now? Is one of our classes among its 1,000?*
@@ -221,8 +233,10 @@ spoilt = {"A": True, "B": False, "C": True, "D": False, "E": True, "F": True}
 ### END SOLUTION
 
 # %% nbgrader={"grade": true, "grade_id": "spoilt_check", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-check = Check(... if ... in spoilt.values() else spoilt, points=1, name="spoilt")
-check.that("every procedure has True or False", lambda a: all(type(a[key]) is bool for key in "ABCDEF"), weight=0)
+given = [*spoilt.values()] if isinstance(spoilt, dict) else [spoilt]
+check = Check(... if all(value is ... for value in given) else spoilt, points=1, name="spoilt")
+text, hint = "every procedure has True or False", "A dictionary with the keys A to F; True or False, not 1 or 0."
+check.that(text, lambda a: all(type(a[key]) is bool for key in "ABCDEF"), hint=hint, weight=0)
 check.that("A is right", lambda a: a["A"] is True, hint="Ten tries, and the luckiest is reported.")
 check.that("B is right", lambda a: a["B"] is False, hint="Which images decide on C?")
 ### BEGIN HIDDEN TESTS
@@ -270,7 +284,7 @@ climbs.shape
 mean, spread = climbs.mean(0), climbs.std(0)
 assert mean[0, 0] > 0.6, "the plain board believes the vote"
 assert (mean[:, 1] - 0.5).abs().max() < 0.02, "but nothing was learnt"
-assert mean[1, 0] < 0.56, "a ladder hardly moves"
+assert mean[1, 0] - 0.5 < (mean[0, 0] - 0.5) / 2, "a ladder moves less than half as far"
 
 
 # %%
@@ -336,6 +350,7 @@ check.equal([0.004, 0.012, 0.018, 0.027], expected=[0.0, 0.01, 0.01, 0.03])
 # compared with what is shown (0.58 of 0.576), not with the score behind it, nor with the submission before
 check.equal([0.576, 0.588, 0.589, 0.5, 0.587, 0.592], expected=[0.58, 0.58, 0.58, 0.58, 0.58, 0.59])
 check.equal([0.33, 0.71, 0.74, 0.83], step=0.1, expected=[0.3, 0.7, 0.7, 0.8])
+check.equal([0.5, 0.75], step=0.25, expected=[0.5, 0.5])  # exactly one step better, and floats hold it
 check.equal([], expected=[])
 ### END HIDDEN TESTS
 check.score()
@@ -400,7 +415,7 @@ results = {name: validated(values) for name, values in found.items()}
 
 # %% tags=["item-40"]
 small = [value for name, values in results.items() if "96 px" in name for value in values]
-assert everything.name != "15-scene" or min(results["penultimate, 224 px"]) > max(small), "scenes: 224 pixels pay"
+assert labelled.name != "15-scene" or min(results["penultimate, 224 px"]) > max(small), "scenes: 224 pixels pay"
 results["penultimate, 224 px, softmax"] = validated(found["penultimate, 224 px"], kind="logistic")
 {name: ", ".join(f"{value:.1%}" for value in values) for name, values in results.items()}
 
@@ -451,6 +466,12 @@ own = {"small": [0.70, 0.90], "large": [0.90, 0.92]}  # the cheap one's own nois
 check.equal(own, expected="large", slips={"small": "the standard error of the best option, not its own."})
 middle = {"a": [0.86, 0.87], "b": [0.90, 0.91], "c": [0.86, 0.88]}  # the best is not the dearest
 check.equal(middle, expected="b")
+few = {"small": [0.866] * 4, "large": [0.84, 0.88, 0.90, 0.94]}
+check.equal(few, expected="large", slips={"small": "n is the number of the best option's values."})
+first = {"small": [0.87, 0.91], "middle": [0.885] * 2, "large": [0.88, 0.91, 0.89]}  # the cheapest, not the lowest
+check.equal(first, expected="small")
+bent = {"small": [0.84, 0.84, 0.60], "large": [0.83, 0.83, 0.83]}  # the higher median has the lower mean
+check.equal(bent, expected="large")
 lucky = {"cheap": [0.80, 0.80], "lucky": [0.70, 0.95], "steady": [0.90, 0.91]}  # the best mean, not the best value
 check.equal(lucky, expected="steady")
 ### END HIDDEN TESTS
@@ -575,7 +596,7 @@ error = {name: (statistics.mean(v) * (1 - statistics.mean(v)) / held) ** 0.5 for
 last, scratch = rows["last layer only"], rows["from scratch"]
 assert statistics.mean(last) > statistics.mean(scratch), "pretraining wins"
 if quick or len(labelled.classes) > 2:  # with all solar cells, scratch may come near
-    assert min(last) > max(scratch) + 3 * error["from scratch"], "and by far"
+    assert min(last) > max(scratch) + 2 * error["from scratch"], "and clearly"
 {name: f"{statistics.mean(v):.1%} ± {error[name]:.1%}" for name, v in rows.items()}
 
 # %% tags=["item-40"]
@@ -586,9 +607,9 @@ dots(rows, title, error=error)
 # The number behind ± is the standard error of *one* division, from the number of its validation images: 68 % of such
 # measurements lie that near to the true value. Don't read more into small differences.
 #
-# With the quick run's 225 images, scratch is out of the question. (On the solar cells it may even be worse than a coin: it
-# learned from as many defective as functional cells, for a few steps, and calls nearly all of them the same. Who always says
-# *functional* has 69 %: that is the number to beat.) And training more of the network is about as good as
+# With the quick run's 225 images, scratch is out of the question. (On the solar cells it may be worse than a coin, or as
+# good as whoever always says *functional*, which is 69 %: it learned from as many defective as functional cells, for a few
+# steps, and calls nearly all of them the same.) And training more of the network is about as good as
 # its last layer: a point or two are within the noise of one division (`used = folds` runs all three). That is a result
 # about *this* many images, pixels and steps. With all images, 224 pixels and more epochs it wins (the README's table).
 #
@@ -650,6 +671,25 @@ assert (moving[0] - moving[1]).abs().sum() > 0.2, "training mode: the companions
 # and eps 0: weight 6, bias 7.
 
 
+# %% tags=["setup"]
+def does_the_same(conv, norm):
+    """A test: is the convolution with the answer's weight and bias what conv and norm do in evaluation mode?"""
+    x = torch.randn(2, conv.in_channels, 9, 9, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = copy.deepcopy(norm).eval()(conv(x))
+
+    def test(f):
+        answer, options = f(conv, norm), (conv.stride, conv.padding, conv.dilation, conv.groups)
+        if type(answer) not in (tuple, list) or len(answer) != 2:
+            return answer if answer is None or answer is ... else False
+        weight, bias = (torch.as_tensor(part).detach().float() for part in answer)
+        if (weight.shape, bias.shape) != (conv.weight.shape, weight.shape[:1]):
+            return False
+        return torch.allclose(F.conv2d(x, weight, bias, *options), expected, rtol=1e-3, atol=1e-3)
+
+    return test
+
+
 # %% nbgrader={"grade": false, "grade_id": "fold", "locked": false, "schema_version": 3, "solution": true, "task": false} tags=["item-35"]
 def fold(conv, norm):
     """(weight, bias) of one convolution that does what conv and then norm do in evaluation mode.
@@ -664,22 +704,10 @@ def fold(conv, norm):
 
 
 # %% nbgrader={"grade": true, "grade_id": "fold_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-def does_the_same(conv, norm):
-    """A test: is the convolution with the answer's weight and bias what conv and norm do in evaluation mode?"""
-    x = torch.randn(2, conv.in_channels, 9, 9, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected = copy.deepcopy(norm).eval()(conv(x))
-
-    def test(f):
-        answer, options = f(conv, norm), (conv.stride, conv.padding, conv.dilation, conv.groups)
-        with torch.no_grad():
-            return answer and torch.allclose(F.conv2d(x, *answer, *options), expected, rtol=1e-3, atol=1e-3)
-
-    return test
-
-
 check = Check(fold, points=2)
-hint = "Write out norm(conv(x)) for one filter, and collect what is multiplied with x. "
+fused = [name for name in names_used(fold) if name.startswith("fuse_")]
+hint = f"Compute them without {fused[0]}. " if fused else "A pair: a weight like conv.weight, and a bias (K,). "
+hint += "Write out norm(conv(x)) for one filter, and collect what is multiplied with x. "
 biased = hint + "The convolution's own bias is normalised, too; the mean is divided by the deviation."
 cases = [("a bias", pair(3, 4, 3, 1.0, 0), biased), ("no bias", pair(2, 5, 1, 4.0, 1, bias=False), hint)]
 ### BEGIN HIDDEN TESTS
@@ -687,7 +715,9 @@ cases += [("small variances", pair(3, 4, 3, 0.001, 2), biased), ("groups", pair(
 cases += [("another eps", pair(1, 2, 5, 1.0, 4, eps=0.5), "norm.eps belongs to the variance, under the root.")]
 ### END HIDDEN TESTS
 for text, layers, hint in cases:
-    check.that(f"{text}: one convolution does the same", does_the_same(*layers), hint=hint)
+    test = does_the_same(*layers)
+    text = f"{text}: one convolution does the same"
+    check.that(text, lambda f, test=test: test(f) if not fused else False, hint=hint)
 check.score()
 
 # %% [markdown]
@@ -732,6 +762,20 @@ check.score()
 # `backbones.parameter_groups`, `training.fit`, and `training.evaluate(model, image_set, size=...).probabilities`.
 
 
+# %% tags=["setup"]
+def says(predicted):
+    """Class numbers as an int64 tensor; none (an empty one) where they aren't whole numbers."""
+    numbers = torch.as_tensor(predicted).cpu()
+    return numbers.long() if not numbers.is_floating_point() and numbers.dtype != torch.bool else numbers[:0].long()
+
+
+# %% tags=["setup"]
+def turned(image_set):
+    """The same images; red's number is 1 now, green's 2, blue's 0."""
+    names, files = image_set.classes, tuple(f"again-{i}" for i in range(len(image_set)))
+    return ImageSet("turned", image_set.images, (image_set.labels + 1) % 3, (names[2], *names[:2]), files)
+
+
 # %% nbgrader={"grade": false, "grade_id": "my_classifier", "locked": false, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 def my_classifier(labelled):
     """Learn from an ImageSet; return predict(image_set) -> class numbers, an int64 tensor (N,)."""
@@ -760,33 +804,38 @@ def once(function):
 
 check = Check(my_classifier, points=2)
 check.that("my_classifier(labelled) returns a function", lambda f: None if once(f) is None else callable(once(f)))
-hint = "They must be class numbers, int64 (N,), not scores (N, classes)."
 truth = fresh.labels.clone()  # the answer gets fresh, and could change it
-check.that("12 toy images get their classes", lambda f: torch.equal(once(f)(fresh).cpu(), truth), hint=hint)
+hint = "They must be class numbers, an int64 tensor (N,), not scores (N, classes)."
+check.that("12 images get 12 class numbers", lambda f: says(once(f)(fresh)).shape == truth.shape, hint=hint)
+check.that("12 toy images get their classes", lambda f: torch.equal(says(once(f)(fresh)), truth))
 ### BEGIN HIDDEN TESTS
 hint = "predict was given images with other labels, and its answer changed."
-check.that("predict doesn't read labels", lambda f: torch.equal(once(f)(unknown).cpu(), truth), hint=hint)
+check.that("predict doesn't read labels", lambda f: torch.equal(says(once(f)(unknown)), truth), hint=hint)
+text, hint = "it learns: other numbers for the classes, other file names", "Nothing may be known before it has learnt."
+check.that(text, lambda f: torch.equal(says(f(turned(toy_set(8, seed=2)))(unknown)), (truth + 1) % 3), hint=hint)
 alone = [fresh.subset([i]) for i in (0, 5, 10)]
 hint = "Is the network in evaluation mode?"
-check.that("an image alone gets its class", lambda f: [int(once(f)(i)) for i in alone] == [0, 2, 1], hint=hint)
+check.that("an image alone gets its class", lambda f: [int(says(once(f)(i))) for i in alone] == [0, 2, 1], hint=hint)
 ### END HIDDEN TESTS
 check.score()
 
 # %% [markdown]
 # ### Exercise 9 · the board (2 points, marked by hand)
 # Train your classifier on `board.labelled`, and submit it: `board.submit(predict)`. Leave in this cell only the
-# classifier that you want to be marked. It will be run again on a division that you don't know; there the board shows its
-# own score, not the best one so far. On 15-Scene, 89 % and more give 2 points, 80 % and more give 1 point. On the solar
+# classifier that you want to be marked. It will be run again on a division that you don't know; there the board prints its
+# own score, too. On 15-Scene, 89 % and more give 2 points, 80 % and more give 1 point. On the solar
 # cells, 82 % and more give 2 points; less gives 1 point if it is more than the tiny images have there.
 
 # %% nbgrader={"grade": true, "grade_id": "leaderboard", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 score = ...
 ### BEGIN SOLUTION
 score = board.submit(my_classifier(board.labelled))
-assert score >= {"15-scene": 0.89, "solar-cells": 0.82}[everything.name], "the solved lab gets both points"
-# Marking: run the notebook with COURSE_LAB_SEED set to a number of your own, and read the board's line under this cell.
+assert score >= {"15-scene": 0.89, "solar-cells": 0.82}[labelled.name], "the solved lab gets both points"
+# Marking: run the notebook with COURSE_LAB_SEED set to a number of your own (docs/teaching.md has the commands); the
+# board's line under this cell ends with its own score there.
 # 2 points from 89 % (solar cells 82 %), 1 point from 80 % (solar cells: above the line of the tiny images, which is
-# printed further up). 0 points where the code reads test labels from files.
+# printed further up). 0 points where the code reads test labels (from files, or from the whole set, loaded again), or
+# submits again and again.
 # A score more than 3 points below the one reported is not punished here, but the half page must not claim it.
 ### END SOLUTION
 score

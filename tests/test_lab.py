@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import nbformat
 import pytest
 import torch
 
+from grading import board
 from helpers import datasets
 from helpers.datasets import ImageSet
 from helpers.lab import Ladder, Leaderboard
@@ -91,10 +93,10 @@ def test_a_marker_sees_each_submissions_own_score(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_LAB_SEED", "99")
     board = Leaderboard(small_set())
     assert board.submit(told) == 1.0
-    assert board.submit(lambda images: 1 - told(images)) == 0.0, "not that of the submission before"
-    assert "submission 2: the board shows 0% (its own score, to be marked)" in capsys.readouterr().out
+    assert board.submit(lambda images: 1 - told(images)) == 1.0, "what a program is told stays the ladder's"
+    assert "board stays); division 99, its own score: 0.0%" in capsys.readouterr().out
     assert Leaderboard(small_set(), seed=0).submit(told) == 1.0
-    assert "(a new best)" in capsys.readouterr().out
+    assert "division" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("nothing", [None, ...])
@@ -122,3 +124,34 @@ def test_no_classifier_is_no_submission(nothing, capsys):
 def test_wrong_predictions_are_explained(predict, words):
     with pytest.raises(ValueError, match=words):
         Leaderboard(small_set(), seed=0).submit(predict)
+
+
+def executed(cells: list[tuple[str, str]]) -> nbformat.NotebookNode:
+    """A notebook of (grade_id, what its cell printed)."""
+    made = nbformat.v4.new_notebook()
+    for name, said in cells:
+        cell = nbformat.v4.new_code_cell("...", metadata={"nbgrader": {"grade_id": name}} if name else {})
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=said)] if said else []
+        made.cells.append(cell)
+    return made
+
+
+def test_the_markers_lines_come_from_the_exercises_cell(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COURSE_LAB_SEED", "99")
+    marked = Leaderboard(small_set())
+    said = []
+    for predict in (lambda images: told(images) * 0, told, lambda images: 1 - told(images)):
+        marked.submit(predict)
+        said.append(capsys.readouterr().out)
+    fake = "submission 2: the board shows 97% (a new best); division 4711, its own score: 97.0%\n"
+    cells = [("", said[0]), ("leaderboard", said[1] + said[2] + fake), ("", said[1])]
+    assert board.told(executed(cells), "99") == "0.0%, tiny images 50.0%, 3 submissions"
+    nothing = executed([("", said[0]), ("leaderboard", "")])
+    nothing.cells[1].outputs = [nbformat.v4.new_output("error", ename="NameError", evalue="name 'x'", traceback=[])]
+    assert board.told(nothing, "99") == "no score (NameError: name 'x'), tiny images 50.0%, 1 submissions"
+    nbformat.write(nothing, tmp_path / "ana.ipynb")
+    (tmp_path / "ben.ipynb").write_text("{")
+    assert board.main(["99", str(tmp_path / "ben.ipynb"), str(tmp_path / "ana.ipynb")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("ben.ipynb: can't be read") and lines[1].startswith("ana.ipynb: no score")
+    assert board.main([]) == board.main(["99"]) == 1

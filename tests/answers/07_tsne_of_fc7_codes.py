@@ -338,3 +338,117 @@ def suspects(values, labels, k, n):
 def suspects(values, labels, k, n):
     distances = torch.cdist(values, values).sort(1).values[:, 1 : k + 1].mean(1)
     return distances.argsort(descending=True)[:n].tolist()
+
+
+# %% explained | right | eigvals, sorted
+def explained(x, k):
+    xc = x - x.mean(0)
+    w = torch.linalg.eigvals(xc.T @ xc / (len(x) - 1)).real.sort(descending=True).values
+    return w[:k].sum() / w.sum()
+
+
+# %% conditional | right | delete and insert
+def conditional(x, i, sigma):
+    d = torch.sum((x - x[i]) ** 2, 1)
+    rest = torch.cat([d[:i], d[i + 1 :]])
+    p = torch.softmax(-rest / 2 / sigma**2, 0)
+    return torch.cat([p[:i], torch.zeros(1), p[i:]])
+
+
+# %% kept | right | KDTree
+from scipy.spatial import cKDTree
+
+
+def kept(high, low, k):
+    n = len(high)
+    _, a = cKDTree(high).query(high, k + 1)
+    _, b = cKDTree(low).query(low, k + 1)
+    return sum(len((set(a[i]) & set(b[i])) - {i}) for i in range(n)) / (n * k)
+
+
+# %% claims | right | numpy bools
+claims = {k: np.bool_(v) for k, v in zip("abcdefgh", [1, 0, 0, 1, 0, 0, 1, 1])}
+
+
+# %% suspects | right | heapq
+import heapq
+
+
+def suspects(values: torch.Tensor, labels: torch.Tensor, k: int, n: int) -> list[int]:
+    share = {}
+    for i, v in enumerate(values):
+        d = [(float((v - w).norm()), j) for j, w in enumerate(values) if j != i]
+        share[i] = sum(labels[j].item() != labels[i].item() for _, j in heapq.nsmallest(k, d)) / k
+    return heapq.nlargest(n, share, key=share.get)
+
+
+# %% explained | wrong | eigvalsh ascending not flipped
+def explained(x, k):
+    w = torch.linalg.eigvalsh(torch.cov(x.T))
+    return float(w[:k].sum() / w.sum())
+
+
+# %% explained | wrong | np.linalg.eig not sorted
+def explained(x, k):
+    w, _ = np.linalg.eig(np.cov(x.numpy().T))
+    return float(w[:k].sum() / w.sum())
+
+
+# %% explained | wrong | global mean taken away
+def explained(x, k):
+    v = torch.linalg.svdvals(x - x.mean()).square()
+    return float(v[:k].sum() / v.sum())
+
+
+# %% conditional | wrong | precedence / 2 * sigma**2
+def conditional(x, i, sigma):
+    w = torch.exp(-(x - x[i]).square().sum(1) / 2 * sigma**2)
+    w[i] = 0
+    return w / w.sum()
+
+
+# %% conditional | wrong | all duplicates zeroed (w==1)
+def conditional(x, i, sigma):
+    w = torch.exp(-(x - x[i]).square().sum(1) / (2 * sigma**2))
+    w[w == 1] = 0
+    return w / w.sum()
+
+
+# %% conditional | wrong | only first column
+def conditional(x, i, sigma):
+    w = torch.exp(-(x - x[i])[:, 0].square() / (2 * sigma**2))
+    w[i] = 0
+    return w / w.sum()
+
+
+# %% conditional | wrong | ignores sigma
+def conditional(x, i, sigma):
+    w = torch.exp(-(x - x[i]).square().sum(1) / 2)
+    w[i] = 0
+    return w / w.sum()
+
+
+# %% suspects | wrong | ignores n, one
+def suspects(values, labels, k, n):
+    near = embedding.neighbours(values, k)
+    share = (labels[near] != labels[:, None]).float().mean(1)
+    return share.nonzero().flatten()[share[share > 0].argsort(descending=True)].tolist()
+
+
+# %% suspects | wrong | all with the max share
+def suspects(values, labels, k, n):
+    near = embedding.neighbours(values, k)
+    share = (labels[near] != labels[:, None]).float().mean(1)
+    return (share == share.max()).nonzero().flatten().tolist()
+
+
+# %% suspects | wrong | integer sum by label difference
+def suspects(values, labels, k, n):
+    near = embedding.neighbours(values, k)
+    share = (labels[near] - labels[:, None]).abs().float().mean(1)
+    return share.argsort(descending=True)[:n].tolist()
+
+
+# %% kept | wrong | embedding.preservation
+def kept(high, low, k):
+    return embedding.preservation(high, low, k)

@@ -469,3 +469,201 @@ def my_classifier(labelled):
 
     head = linear.fit(codes_of(labelled), labelled.labels, C=3.0)
     return lambda images: head.predict(codes_of(images)) + 1
+
+
+# %% pred | right | np.array of names (np.str_)
+import numpy as np
+
+
+def pred(path, top=3):
+    x = network.preprocess(datasets.photograph(path))
+    with torch.no_grad():
+        p = ((network(x).softmax(1) + network(x.flip(3)).softmax(1)) / 2)[0].numpy()
+    names = np.array(backbones.imagenet_classes())
+    order = np.argsort(p)[::-1][:top]
+    return list(zip(names[order], p[order]))
+
+
+# %% pred | right | np.flip
+import numpy as np
+
+
+def pred(path, top=3):
+    x = network.preprocess(datasets.photograph(path))
+    m = torch.from_numpy(np.flip(x.numpy(), axis=3).copy())
+    with torch.no_grad():
+        p = 0.5 * torch.softmax(network(x), dim=-1) + 0.5 * torch.softmax(network(m), dim=-1)
+    d = dict(zip(backbones.imagenet_classes(), p.flatten().tolist()))
+    return sorted(d.items(), key=lambda t: t[1], reverse=True)[:top]
+
+
+# %% pred | wrong | train mode
+def pred(path, top=3):
+    network.train()
+    x = network.preprocess(datasets.photograph(path))
+    with torch.no_grad():
+        p = network(torch.cat([x, x.flip(-1)])).softmax(1).mean(0)
+    v, i = p.topk(top)
+    return [(backbones.imagenet_classes()[j], float(q)) for q, j in zip(v, i)]
+
+
+# %% spoilt | wrong | list
+spoilt = [True, False, True, False, True, True]
+
+
+# %% spoilt | wrong | one left open
+spoilt = {"A": True, "B": False, "C": True, "D": False, "E": True, "F": ...}
+
+
+# %% ladder | right | Decimal
+from decimal import Decimal
+
+
+def ladder(scores, step=0.01):
+    best, out, st = Decimal(0), [], Decimal(str(step))
+    for s in map(lambda v: Decimal(str(v)), scores):
+        if s > best + st:
+            best = round(s / st) * st
+        out.append(float(best))
+    return out
+
+
+# %% ladder | wrong | >= a step
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s >= best + step:
+            best = round(s / step) * step
+        shown.append(best)
+    return shown
+
+
+# %% choose | right | np names
+import numpy as np
+
+
+def choose(results):
+    names = np.array(list(results))
+    means = np.array([np.mean(v) for v in results.values()])
+    b = means.argmax()
+    v = list(results.values())[b]
+    return names[means >= means[b] - np.std(v, ddof=1) / np.sqrt(len(v))][0]
+
+
+# %% choose | wrong | n is number of options
+def choose(results):
+    means = {n: statistics.mean(v) for n, v in results.items()}
+    best = max(means, key=means.get)
+    e = statistics.stdev(results[best]) / len(results) ** 0.5
+    return next(n for n in results if means[n] >= means[best] - e)
+
+
+# %% choose | wrong | n always 3
+def choose(results):
+    means = {n: statistics.mean(v) for n, v in results.items()}
+    best = max(means, key=means.get)
+    e = statistics.stdev(results[best]) / 3**0.5
+    return next(n for n in results if means[n] >= means[best] - e)
+
+
+# %% choose | wrong | n-1 twice: s/sqrt(n-1)
+def choose(results):
+    means = {n: statistics.mean(v) for n, v in results.items()}
+    best = max(means, key=means.get)
+    e = statistics.stdev(results[best]) / (len(results[best]) - 1) ** 0.5
+    return next(n for n in results if means[n] >= means[best] - e)
+
+
+# %% choose | wrong | lowest mean within
+def choose(results):
+    means = {n: statistics.mean(v) for n, v in results.items()}
+    best = max(means, key=means.get)
+    e = statistics.stdev(results[best]) / len(results[best]) ** 0.5
+    return min((n for n in results if means[n] >= means[best] - e), key=means.get)
+
+
+# %% choose | wrong | median
+def choose(results):
+    means = {n: statistics.median(v) for n, v in results.items()}
+    best = max(means, key=means.get)
+    e = statistics.stdev(results[best]) / len(results[best]) ** 0.5
+    return next(n for n in results if means[n] >= means[best] - e)
+
+
+# %% fold | right | double kept
+def fold(conv, norm):
+    s = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    b = torch.zeros(conv.out_channels).double() if conv.bias is None else conv.bias.double()
+    return conv.weight.double() * s.reshape(-1, 1, 1, 1), (b - norm.running_mean) * s + norm.bias
+
+
+# %% fold | right | numpy arrays
+def fold(conv, norm):
+    s = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
+    b = 0 if conv.bias is None else conv.bias.detach().numpy()
+    return conv.weight.detach().numpy() * s[:, None, None, None], norm.bias.detach().numpy() + (
+        b - norm.running_mean.numpy()
+    ) * s
+
+
+# %% fold | wrong | only the weight returned
+def fold(conv, norm):
+    s = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return conv.weight * s[:, None, None, None]
+
+
+# %% fold | wrong | returns nn.Conv2d
+def fold(conv, norm):
+    s = norm.weight / (norm.running_var + norm.eps).sqrt()
+    b = 0 if conv.bias is None else conv.bias
+    new = copy.deepcopy(conv)
+    new.weight.data = conv.weight * s[:, None, None, None]
+    new.bias = nn.Parameter(norm.bias + (b - norm.running_mean) * s)
+    return new
+
+
+# %% fold | wrong | library
+def fold(conv, norm):
+    from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+    return fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+
+
+# %% fold | wrong | library eval
+def fold(conv, norm):
+    f = nn.utils.fusion.fuse_conv_bn_eval(conv.eval(), norm.eval())
+    return f.weight, f.bias
+
+
+# %% my_classifier | right | numpy int64 array
+def my_classifier(labelled):
+    from sklearn.linear_model import LogisticRegression
+
+    f = lambda s: codes.extract(network, s, size=96, progress=False, cache=False).numpy()
+    clf = LogisticRegression(max_iter=500).fit(f(labelled), labelled.labels.numpy())
+    return lambda s: clf.predict(f(s))
+
+
+# %% my_classifier | right | python list
+def my_classifier(labelled):
+    head = linear.fit(codes.extract(network, labelled, size=96, progress=False, cache=False), labelled.labels, C=3.0)
+    return lambda s: head.predict(codes.extract(network, s, size=96, progress=False, cache=False)).tolist()
+
+
+# %% my_classifier | wrong | colour, nothing learnt
+def my_classifier(labelled):
+    return lambda s: s.images.float().mean((2, 3)).argmax(1)
+
+
+# %% my_classifier | wrong | reads file names
+def my_classifier(labelled):
+    table = {f: int(k) for f, k in zip(labelled.files, labelled.labels)}
+    return lambda s: torch.tensor([int(f.split("-")[1]) % 3 for f in s.files])
+
+
+# %% my_classifier | wrong | (N,1)
+def my_classifier(labelled):
+    head = linear.fit(codes.extract(network, labelled, size=64, progress=False, cache=False), labelled.labels, C=3.0)
+    return lambda s: head.predict(codes.extract(network, s, size=64, progress=False, cache=False))[:, None]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from grading.judge import binds, needs
 from tools import lesson
 from tools.answers import Answer, Bench, read, time_limit
 
@@ -65,6 +67,23 @@ def test_wrong_answer_loses_marks(source: Path, answer: Answer, record_property)
     assert "✗" in outcome.output or "not attempted yet" in outcome.output, "the student isn't told"
     again = bench(source).try_solution(answer.name)
     assert again.score == pytest.approx(again.points), f"it spoils what the next try needs: {again.output}"
+
+
+@pytest.mark.parametrize("source", lesson.sources(), ids=lambda path: path.stem[:2])
+def test_no_answer_overwrites_what_a_later_cell_needs(source: Path):
+    """Lesson 1 once had an `image` that an answer with an `image` of its own replaced."""
+    cells = [cell for cell in lesson.read(source).cells if cell.cell_type == "code"]
+    answers = read(ANSWERS / source.name)
+    for name, (_, check) in lesson.exercises(lesson.read(source)).items():
+        needed, made = set(), set()
+        later = cells[[cell.source for cell in cells].index(check.source) + 1 :] if check is not None else []
+        for cell in later:
+            if "nbgrader" not in cell.metadata:
+                needed |= needs(cell.source) - made
+                made |= binds(ast.parse(cell.source))
+        for answer in answers:
+            if answer.name == name:
+                assert not (binds(ast.parse(answer.code)) - {name}) & needed, answer.note
 
 
 # The bench itself

@@ -20,8 +20,8 @@ def told(notebook: nbformat.NotebookNode, seed: str) -> str:
     own, above, number, why = [], [], 0, "nothing was submitted there"
     for cell in notebook.cells:
         outputs = cell.get("outputs", [])
-        said = "".join(output.text for output in outputs if output.output_type == "stream")
-        lines = re.findall(rf"^submission (\d+): .*; division {seed}, its own score: ([\d.]+%)$", said, re.MULTILINE)
+        said = "".join(output.text for output in outputs if output.get("name") == "stdout")
+        lines = re.findall(rf"submission (\d+): the board [^\n\r]*; division {seed}, its own score: ([\d.]+%)", said)
         number = max([number, *(int(n) for n, _ in lines)])
         if cell.metadata.get("nbgrader", {}).get("grade_id") == CELL:
             own += [score for _, score in lines]
@@ -29,7 +29,7 @@ def told(notebook: nbformat.NotebookNode, seed: str) -> str:
         elif not own:
             above += [score for _, score in lines]
     tiny = f", tiny images {above[0]}" if above else ""
-    return f"{own[-1] if own else f'no score ({why})'}{tiny}, {number} submissions"
+    return f"{own[-1] if own else f'no score ({why})'}{tiny}, submissions: {number}"
 
 
 def main(arguments: list[str] | None = None) -> int:

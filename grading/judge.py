@@ -48,7 +48,7 @@ def judge(task: dict[str, Any], names: dict[str, Any], door: socket.socket, limi
     """
     cells = [{**cell, "source": readable(cell["source"])} for cell in task["cells"]]
     student = Student(door, limits, [cells[i] for i in chosen(cells, set(names))])
-    sources = [cell["source"] for cell in cells]
+    sources = [cell["source"] for cell in cells if cell["answer"] or cell["own"]]
     checks, dead = {}, set()
     for check in task["checks"]:
         result = _run(check, check["visible"], names, student, sources)
@@ -481,7 +481,7 @@ def binds(tree: ast.AST, imports: bool = True) -> set[str]:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found.add(node.name)
             continue
-        if isinstance(node, ast.Lambda):
+        if isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
             continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
@@ -494,41 +494,76 @@ def binds(tree: ast.AST, imports: bool = True) -> set[str]:
 
 
 def names_in(sources: list[str], function: str) -> set[str]:
-    """What ``helpers.checks.names_used`` finds for a function of these cells, read from their text.
+    """As ``helpers.checks.names_used``, read from the text of the student's cells, in order: none is run here.
 
-    All functions of a name count, and what is assigned to it; where a cell makes it in another way, all that the cell
-    uses.
+    Where a cell defines a name more than once, all that it may stand for counts; where none does, the whole cell that
+    names it.
     """
     trees = [tree for tree in map(_parse, sources) if tree is not None]
     stands_for: dict[str, list[ast.AST]] = {}
     for tree in trees:
-        for name, node in _definitions(tree):
-            stands_for.setdefault(name, []).append(node)
-    todo = list(stands_for.get(function, [])) or [tree for tree in trees if function in ast.unparse(tree)]
-    found, seen = set(), {function}
+        here: dict[str, list[ast.AST]] = {}
+        for name, node in _definitions(tree.body):
+            here.setdefault(name, []).append(node)
+        stands_for |= here  # a later cell's counts
+    methods = {
+        node.name
+        for nodes in stands_for.values()
+        for one in nodes
+        if isinstance(one, ast.ClassDef)
+        for node in ast.walk(one)
+        if isinstance(node, ast.FunctionDef)
+    }
+    found, todo, seen = set(), list(stands_for.get(function, [])), {function}
+    todo = todo or [tree for tree in trees if any(function == _word(node) for node in ast.walk(tree))]
     while todo:
         plain, others = _names(todo.pop())
-        found |= others
+        found |= others - methods
         for name in plain - seen:
             seen.add(name)
-            calls = [node for node in stands_for.get(name, []) if not isinstance(node, ast.Call)]  # a mere value
-            todo += calls
-            found |= set() if any(isinstance(node, (ast.FunctionDef, ast.Lambda)) for node in calls) else {name}
+            meant = [node for node in stands_for.get(name, []) if not _computed(node, stands_for)]
+            todo += meant
+            found |= set() if stands_for.get(name) else {name}
     return found
 
 
-def _definitions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """(name, what it stands for), wherever in a cell."""
-    for node in ast.walk(tree):
+def _word(node: ast.AST) -> str:
+    """The name or text that a piece of code is."""
+    return getattr(node, "id", None) or str(getattr(node, "value", ""))
+
+
+def _computed(node: ast.AST, known: dict) -> bool:
+    """Is that a mere result, as of ``F.conv2d(x, k)[0]``? ``partial(f)`` and an object of an own class aren't."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda)):
+        return False
+    calls = [
+        _word(one.func) if isinstance(one.func, ast.Name) else getattr(one.func, "attr", "")
+        for one in ast.walk(node)
+        if isinstance(one, ast.Call)
+    ]
+    return any(
+        name != "partial" and not any(isinstance(d, ast.ClassDef) for d in known.get(name, [])) for name in calls
+    )
+
+
+def _definitions(body: list[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
+    """(name, what it stands for) of a cell's statements, and of those inside its loops and conditions."""
+    for node in body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name, node
-        elif isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None:
-            for name in binds(node):
-                yield name, node.value
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
-                if alias.asname:
-                    yield alias.asname, ast.Name(alias.name.split(".")[-1], ast.Load())
+                yield alias.asname or alias.name, ast.Attribute(ast.Constant(0), alias.name.split(".")[-1], ast.Load())
+            continue
+        value = getattr(node, "value", None) or getattr(node, "iter", None)
+        if isinstance(value, ast.AST):
+            for name in binds(ast.Module([node], [])):
+                yield name, value
+        for part in ("body", "orelse", "finalbody"):
+            yield from _definitions(getattr(node, part, []))
+        for handler in getattr(node, "handlers", []):
+            yield from _definitions(handler.body)
 
 
 def _names(node: ast.AST) -> tuple[set[str], set[str]]:

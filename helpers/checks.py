@@ -89,7 +89,7 @@ class Check:
 
     def that(self, text: str, test: Callable[[Any], bool], *, hint: str = "", weight: float = 1.0) -> None:
         """A property of the answer: ``test(answer)`` must be ``True`` (exactly: nothing that only acts like it)."""
-        ok, result = self._run(f"“{text}”: the test", lambda: test(self._answer), weight, hint)
+        ok, result = self._run(f"“{text}”: the test", lambda: test(self._answer), weight)
         if ok:
             passed = type(result) in (bool, np.bool_) and bool(result)
             self._pass(text, weight) if passed else self._fail(f"not so: {text}.", hint, weight)
@@ -103,7 +103,7 @@ class Check:
         print(f"→ {points:g} of {self._points:g} points here{more}")
         return float(points)
 
-    def _run(self, text: str, call: Callable[[], Any], weight: float, hint: str = "") -> tuple[bool, Any]:
+    def _run(self, text: str, call: Callable[[], Any], weight: float) -> tuple[bool, Any]:
         """(True, result), or (False, None) when there is nothing to compare."""
         if not self._attempted:
             return False, None
@@ -117,7 +117,7 @@ class Check:
         except Exception as error:  # whatever a student's function raises is feedback, not a crash
             where = getattr(error, "where", None)  # one that comes from another process has said it
             where = _line(error, self._answer) if where is None else where
-            self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", hint, weight)
+            self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", "", weight)
             return False, None
         if (result is ... or result is None) and not self._total:  # later on it's an answer that misses a case
             self._attempted = False
@@ -156,29 +156,37 @@ def _line(error: Exception, answer: Any) -> str:
 
 
 def names_used(function: Any) -> set[str]:
-    """The names that a function uses: globals, attributes and what it imports. A function of the notebook that it calls
-    counts by what that one uses, under whatever name; so a task can forbid ``conv2d`` and allow a helper."""
+    """The names that a function uses: globals, attributes and what it imports. What the notebook itself defines counts
+    by what that uses, whatever its name; so a task can forbid ``conv2d`` and allow a helper of one's own."""
     if (known := getattr(function, "names_used", None)) is not None:  # the grader's stand-in, which has no code
         return known
-    found, todo, seen = set(), [function], []
+    first = inspect.unwrap(function) if callable(function) else function
+    home = first.__globals__ if isinstance(first, FunctionType) else {}
+    classes = {id(value): value for value in home.values() if isinstance(value, type) and _own(vars(value), home)}
+    methods = {name for one in classes.values() for name in vars(one)}
+    found, todo, seen = {getattr(first, "__name__", "")}, [first], set()
     while todo:
-        one = todo.pop()
-        seen.append(one)
-        codes = [one.__code__] if isinstance(one, FunctionType) else []
-        if not codes:
-            found.add(getattr(one, "__name__", ""))
+        seen.add(id(one := todo.pop()))
+        codes = [own.__code__ for own in _own(vars(one) if id(one) in classes else {"": one}, home)]
         for code in codes:
             codes += [part for part in code.co_consts if isinstance(part, CodeType)]
             for step in dis.get_instructions(code):
                 if step.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_NAME", "IMPORT_FROM"):
-                    found.add(step.argval)
+                    found |= {step.argval} - methods
                 elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                    value = one.__globals__.get(step.argval)
-                    if not isinstance(value, FunctionType) or value.__globals__ is not one.__globals__:
-                        found |= {step.argval, getattr(value, "__name__", "")}
-                    elif value not in seen:
+                    value = home.get(step.argval)
+                    value = inspect.unwrap(value) if callable(value) else value
+                    value = type(value) if id(type(value)) in classes else value  # an object of an own class
+                    if id(value) not in classes and not _own({"": value}, home):
+                        found |= {step.argval, getattr(value, "__name__", type(value).__name__)}
+                    elif id(value) not in seen:
                         todo.append(value)
     return found - {""}
+
+
+def _own(named: Mapping[str, Any], home: dict) -> list[FunctionType]:
+    """Of these values, the functions that the notebook defines."""
+    return [value for value in named.values() if isinstance(value, FunctionType) and value.__globals__ is home]
 
 
 def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 1e-6) -> str | None:

@@ -58,6 +58,7 @@ import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from timm.data import ImageNetInfo
 from torch import nn
@@ -169,7 +170,7 @@ slips = [
     (best(logits.mean(0), 3), "softmax is missing."),
 ]
 slips += [(best(logits.mean(0).softmax(0), 3), "the mean of the probabilities, not of the logits.")]
-hint = "Mirror the pixels, after preprocess: their last axis."
+hint = "Did you mirror the pixels, after preprocess, along their last axis? In evaluation mode?"
 check.equal(cat, expected=best(logits.softmax(1).mean(0), 3), slips=slips, show='"cat.jpg"', rtol=1e-3, hint=hint)
 ### BEGIN HIDDEN TESTS
 check.equal(cup, top=5, expected=best(views_of(cup).softmax(1).mean(0), 5), show='"cup.jpg", top=5', rtol=1e-3)
@@ -226,6 +227,13 @@ plots.images(labelled.images[shown], titles, title="ImageNet's classes are not o
 # - **E** Every pixel is normalised by the mean and the standard deviation of all images, the test images too.
 # - **F** For each test image, its mirror image is put into the training part, with its label: "augmentation".
 
+
+# %% tags=["setup"]
+def meant(value):
+    """True or False, NumPy's too; None for anything else."""
+    return bool(value) if type(value) in (bool, np.bool_) else None
+
+
 # %% nbgrader={"grade": false, "grade_id": "spoilt", "locked": false, "schema_version": 3, "solution": true, "task": false}
 spoilt = {"A": ..., "B": ..., "C": ..., "D": ..., "E": ..., "F": ...}
 ### BEGIN SOLUTION
@@ -236,14 +244,16 @@ spoilt = {"A": True, "B": False, "C": True, "D": False, "E": True, "F": True}
 given = [*spoilt.values()] if isinstance(spoilt, dict) else [spoilt]
 check = Check(... if all(value is ... for value in given) else spoilt, points=1, name="spoilt")
 text, hint = "every procedure has True or False", "A dictionary with the keys A to F; True or False, not 1 or 0."
-check.that(text, lambda a: all(type(a[key]) is bool for key in "ABCDEF"), hint=hint, weight=0)
-check.that("A is right", lambda a: a["A"] is True, hint="Ten tries, and the luckiest is reported.")
-check.that("B is right", lambda a: a["B"] is False, hint="Which images decide on C?")
+check.that(text, lambda a: all(meant(a[key]) in (True, False) for key in "ABCDEF"), hint=hint, weight=0)
+check.that("A is right", lambda a: meant(a["A"]) is True, hint="Ten tries, and the luckiest is reported.")
+check.that("B is right", lambda a: meant(a["B"]) is False, hint="Which images decide on C?")
 ### BEGIN HIDDEN TESTS
-check.that("C is right", lambda a: a["C"] is True, hint="Who chose the epoch?")
-check.that("D is right", lambda a: a["D"] is False, hint="Which images decide between the 40?")
-check.that("E is right", lambda a: a["E"] is True, hint="Small or not: the test images have a say in the numbers.")
-check.that("F is right", lambda a: a["F"] is True, hint="The classifier has seen the test image, nearly.")
+check.that("C is right", lambda a: meant(a["C"]) is True, hint="Who chose the epoch?")
+check.that("D is right", lambda a: meant(a["D"]) is False, hint="Which images decide between the 40?")
+check.that(
+    "E is right", lambda a: meant(a["E"]) is True, hint="Small or not: the test images have a say in the numbers."
+)
+check.that("F is right", lambda a: meant(a["F"]) is True, hint="The classifier has seen the test image, nearly.")
 ### END HIDDEN TESTS
 check.score()
 
@@ -680,7 +690,7 @@ def does_the_same(conv, norm):
 
     def test(f):
         answer, options = f(conv, norm), (conv.stride, conv.padding, conv.dilation, conv.groups)
-        if type(answer) not in (tuple, list) or len(answer) != 2:
+        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
             return answer if answer is None or answer is ... else False
         weight, bias = (torch.as_tensor(part).detach().float() for part in answer)
         if (weight.shape, bias.shape) != (conv.weight.shape, weight.shape[:1]):
@@ -770,6 +780,16 @@ def says(predicted):
 
 
 # %% tags=["setup"]
+made = []
+
+
+def once(function):
+    """The classifier, trained the first time that it is asked for."""
+    made or made.append(function(toy_set(8, seed=0)))
+    return made[0]
+
+
+# %% tags=["setup"]
 def turned(image_set):
     """The same images; red's number is 1 now, green's 2, blue's 0."""
     names, files = image_set.classes, tuple(f"again-{i}" for i in range(len(image_set)))
@@ -791,25 +811,19 @@ def my_classifier(labelled):
 
 
 # %% nbgrader={"grade": true, "grade_id": "my_classifier_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-made = []
+made.clear()
 fresh = toy_set(4, seed=1)
 unknown = ImageSet("fresh", fresh.images, torch.zeros_like(fresh.labels), fresh.classes, fresh.files)
-
-
-def once(function):
-    """The classifier, trained the first time that it is asked for."""
-    made or made.append(function(toy_set(8, seed=0)))
-    return made[0]
-
-
 check = Check(my_classifier, points=2)
-check.that("my_classifier(labelled) returns a function", lambda f: None if once(f) is None else callable(once(f)))
+check.that(
+    "my_classifier(labelled) returns a function", lambda f: once(f) if once(f) in (None, ...) else callable(once(f))
+)
 truth = fresh.labels.clone()  # the answer gets fresh, and could change it
 hint = "They must be class numbers, an int64 tensor (N,), not scores (N, classes)."
 check.that("12 images get 12 class numbers", lambda f: says(once(f)(fresh)).shape == truth.shape, hint=hint)
 check.that("12 toy images get their classes", lambda f: torch.equal(says(once(f)(fresh)), truth))
 ### BEGIN HIDDEN TESTS
-hint = "predict was given images with other labels, and its answer changed."
+hint = "Its answer changes with the labels that it is given, or isn't right at all."
 check.that("predict doesn't read labels", lambda f: torch.equal(says(once(f)(unknown)), truth), hint=hint)
 text, hint = "it learns: other numbers for the classes, other file names", "Nothing may be known before it has learnt."
 check.that(text, lambda f: torch.equal(says(f(turned(toy_set(8, seed=2)))(unknown)), (truth + 1) % 3), hint=hint)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import base64
+import builtins
 import json
 import os
 import re
@@ -20,6 +22,7 @@ from grading.bench import Bench, Failed
 from grading.gradebook import harmless
 from grading.sandbox import Limits, isolated
 from grading.tasks import Lesson
+from helpers.checks import names_used
 from tools import answers, lesson
 
 ANSWERS = Path(__file__).parent / "answers"
@@ -765,32 +768,80 @@ def test_a_judge_takes_no_more_memory_than_a_submission_may(small: Lesson):
     assert found["score"] == 0.0 and "MemoryError" in found["error"]
 
 
+NAMES = """import functools, torch
+from functools import partial
+from torch import nn
+from torch.nn import functional as F
+"""
+BANNED = [  # ways to call conv2d that aren't well hidden
+    "pick = lambda x: F.conv2d(x)",
+    "def other(x):\n    return F.conv2d(x)\npick = other",
+    "pick = F.conv2d",
+    "def pick(x):\n    return F.conv2d(x)",
+    "def other(x):\n    return F.conv2d(x)\ndef pick(x):\n    return other(x)",
+    "from torch.nn.functional import conv2d as c2\ndef pick(x):\n    return c2(x)",
+    "from torch import conv2d\ndef pick(x):\n    return conv2d(x)",
+    "def pick(x):\n    from torch import conv2d as c2\n    return c2(x)",
+    "c2 = F.conv2d\ndef pick(x):\n    return c2(x)",
+    "@torch.no_grad()\ndef pick(x):\n    return F.conv2d(x)",
+    "@torch.no_grad()\ndef other(x):\n    return F.conv2d(x)\ndef pick(x):\n    return other(x)",
+    "def pick(x):\n    return [max(F.conv2d(y) for y in x)]",
+    "class Own:\n    def go(self, x):\n        return F.conv2d(x)\none = Own()\ndef pick(x):\n    return one.go(x)",
+]
+ALLOWED = [  # answers of one's own
+    "def conv2d(x):\n    return abs(x)\ndef pick(x):\n    return conv2d(x)",
+    "conv2d = lambda x: abs(x)\ndef pick(x):\n    return conv2d(x)",
+    "@torch.no_grad()\ndef conv2d(x):\n    return abs(x)\ndef pick(x):\n    return conv2d(x)",
+    "def pick(x):\n    conv2d = abs(x)\n    return conv2d",
+    "class Own:\n    def conv2d(self, x):\n        return x\ndef pick(x):\n    return Own().conv2d(x)",
+    "seen = F.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 1, 1))[0, 0]\ndef pick(x):\n    return x + seen",
+    "def other(x):\n    return F.conv2d(x)\ndef pick(x):\n    return abs(x)",
+    "def patch(x):\n    return abs(x)\ndef look(n):\n    patch = F.conv2d(n)\n    return patch\ndef pick(x):\n    return patch(x)",
+    "def again(x, n=1):\n    return again(x, n - 1) if n else x\ndef pick(x):\n    return again(x)",
+    "sizes = [k for k in [F.conv2d]]\ndef k(x):\n    return x\ndef pick(x):\n    return k(x)",
+]
+
+
+@pytest.mark.parametrize(("code", "banned"), [*((c, True) for c in BANNED), *((c, False) for c in ALLOWED)])
+def test_a_ban_is_the_same_for_the_student_and_in_marking(code: str, banned: bool):
+    names: dict = {}
+    exec(NAMES + code, names)
+    assert ("conv2d" in names_used(names["pick"])) == banned
+    assert ("conv2d" in judge.names_in([NAMES, code], "pick")) == banned
+
+
 @pytest.mark.parametrize(
     "code",
     [
-        "pick = lambda x: F.conv2d(x)",
-        "def other(x):\n    return F.conv2d(x)\npick = other",
-        "pick = F.conv2d",
         "def pick(x):\n    return F.conv2d(x)\nif len(''):\n    def pick(x):\n        return x",
         "def pick(x):\n    return x\npick = F.conv2d",
         "class Pick:\n    def __call__(self, x):\n        return F.conv2d(x)\nglobals()['pick'] = Pick()",
-        "def other(x):\n    return F.conv2d(x)\ndef pick(x):\n    return other(x)",
-        "from torch.nn.functional import conv2d as c2\ndef pick(x):\n    return c2(x)",
-        "c2 = F.conv2d\ndef pick(x):\n    return c2(x)",
+        "go = partial(F.conv2d, stride=1)\ndef pick(x):\n    return go(x)",
+        "for go in [F.conv2d]:\n    pass\ndef pick(x):\n    return go(x)",
     ],
 )
-def test_a_ban_holds_for_answers_that_are_no_def(code: str):
+def test_marking_reads_more_of_the_text(code: str):
     assert "conv2d" in judge.names_in([code], "pick")
-    assert judge.names_in(["def other(x):\n    return F.conv2d(x)", "def pick(x):\n    return abs(x)"], "pick") == {
-        "abs"
-    }
-    assert "conv2d" not in judge.names_in(["pick = lambda x: abs(x)\nassert pick(1) == F.conv2d(1)"], "pick")
 
 
-def test_a_helper_of_ones_own_may_have_any_name():
-    cells = ["def conv2d(x):\n    return abs(x)", "seen = F.conv2d(1)", "def pick(x):\n    return conv2d(x) + seen"]
-    assert judge.names_in(cells, "pick") == {"abs", "seen"}
-    assert "conv2d" in judge.names_in([*cells[1:], "def conv2d(x):\n    return F.conv2d(x)"], "pick")
+def test_the_last_cell_that_defines_a_name_counts():
+    first, last = "def pick(x):\n    return F.conv2d(x)", "def pick(x):\n    return abs(x)"
+    assert judge.names_in([first, last], "pick") == {"abs"} and "conv2d" in judge.names_in([last, first], "pick")
+    long = " + ".join(["1"] * 600)
+    assert (
+        judge.names_in([long, "for pick in [abs]: pass"], "pick") == {"abs"} and judge.names_in(["("], "pick") == set()
+    )
+
+
+@pytest.mark.parametrize("source", lesson.sources(), ids=lambda path: path.stem[:2])
+def test_checks_ask_a_student_for_answers_only(source: Path):
+    """And what the lesson's own answers use is allowed: in marking, both once went wrong without a word."""
+    course = Lesson(source)
+    known = set(dir(builtins)).union(course.questions, *(judge.binds(ast.parse(cell)) for cell in course.setup))
+    for name, (cell, check) in lesson.exercises(course.full).items():
+        if check is not None:
+            assert judge.needs(lesson.without_markers(check.source)) <= known
+            assert not {"conv2d", "preservation"} & judge.names_in([lesson.without_markers(cell.source)], name)
 
 
 @pytest.mark.parametrize(

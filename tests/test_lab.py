@@ -144,11 +144,13 @@ def test_the_markers_lines_come_from_the_exercises_cell(monkeypatch, capsys, tmp
         marked.submit(predict)
         said.append(capsys.readouterr().out)
     fake = "submission 2: the board shows 97% (a new best); division 4711, its own score: 97.0%\n"
-    cells = [("", said[0]), ("leaderboard", said[1] + said[2] + fake), ("", said[1])]
-    assert board.told(executed(cells), "99") == "0.0%, tiny images 50.0%, 3 submissions"
+    cells = [("", said[0]), ("leaderboard", "epoch 1\r" + said[1] + "done. " + said[2] + fake), ("", said[1])]
+    again = executed(cells)
+    again.cells[1].outputs.insert(0, nbformat.v4.new_output("stream", name="stderr", text="100%|####|\r     "))
+    assert board.told(again, "99") == "0.0%, tiny images 50.0%, submissions: 3"
     nothing = executed([("", said[0]), ("leaderboard", "")])
     nothing.cells[1].outputs = [nbformat.v4.new_output("error", ename="NameError", evalue="name 'x'", traceback=[])]
-    assert board.told(nothing, "99") == "no score (NameError: name 'x'), tiny images 50.0%, 1 submissions"
+    assert board.told(nothing, "99") == "no score (NameError: name 'x'), tiny images 50.0%, submissions: 1"
     nbformat.write(nothing, tmp_path / "ana.ipynb")
     (tmp_path / "ben.ipynb").write_text("{")
     assert board.main(["99", str(tmp_path / "ben.ipynb"), str(tmp_path / "ana.ipynb")]) == 0

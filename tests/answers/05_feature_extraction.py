@@ -559,14 +559,3 @@ def most_confused(truth, predicted):
     w = truth != predicted
     t = truth[w].mode().values
     return int(t), int(predicted[w][truth[w] == t].mode().values)
-
-
-# %% preprocess | wrong | thumbnail changes the given picture
-def preprocess(picture, size=224, crop=0.875):
-    s = size / crop / min(picture.size)
-    w, h = (round(a * s) for a in picture.size)
-    picture.thumbnail((w, h), Image.Resampling.BICUBIC)
-    left, top = (w - size) // 2, (h - size) // 2
-    return (
-        torch.tensor(np.array(picture)).float().permute(2, 0, 1)[None, :, top : top + size, left : left + size] - 127
-    ) / 128

@@ -41,6 +41,10 @@ def test_runs_and_keeps_what_it_found(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments, *ONCE])
     benchmark = importlib.import_module(name)
     monkeypatch.setattr(importlib.import_module("common"), "RESULTS", tmp_path / "results")
+    # In this process: starting one for each figure takes most of the time, and no figure is looked at here.
+    monkeypatch.setattr(benchmark, "apart", lambda measure, *what, memory="kept": measure(*what), raising=False)
+    monkeypatch.setattr(benchmark, "child", lambda _, folder, cache: benchmark.grow(folder), raising=False)
+    monkeypatch.setattr(benchmark, "WORKERS", int(name == "augment"), raising=False)
     benchmark.main()
     (file,) = (tmp_path / "results").glob("*.json")
     kept = json.loads(file.read_text())

@@ -60,19 +60,8 @@ def agrees(result, right):
 
 
 LIBRARY = {"conv1d", "conv2d", "conv3d", "Conv1d", "Conv2d", "Conv3d", "conv2d_naive", "convolve2d", "correlate2d"}
-LIBRARY |= {
-    "conv_transpose1d",
-    "conv_transpose2d",
-    "conv_transpose3d",
-    "ConvTranspose2d",
-    "convolution",
-    "convolve",
-    "correlate",
-    "convolve1d",
-    "correlate1d",
-    "fftconvolve",
-    "oaconvolve",
-}
+LIBRARY |= {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "ConvTranspose2d", "convolution"}
+LIBRARY |= {"convolve", "correlate", "convolve1d", "correlate1d", "fftconvolve", "oaconvolve"}
 
 
 def library_hint(function):

@@ -294,7 +294,7 @@ climbs.shape
 mean, spread = climbs.mean(0), climbs.std(0)
 assert mean[0, 0] > 0.6, "the plain board believes the vote"
 assert (mean[:, 1] - 0.5).abs().max() < 0.02, "but nothing was learnt"
-assert mean[1, 0] - 0.5 < (mean[0, 0] - 0.5) / 2, "a ladder moves less than half as far"
+assert mean[1, 0] < 0.56 and mean[1, 0] - 0.5 < (mean[0, 0] - 0.5) / 2, "a ladder moves less than half as far"
 
 
 # %%
@@ -606,7 +606,7 @@ error = {name: (statistics.mean(v) * (1 - statistics.mean(v)) / held) ** 0.5 for
 last, scratch = rows["last layer only"], rows["from scratch"]
 assert statistics.mean(last) > statistics.mean(scratch), "pretraining wins"
 if quick or len(labelled.classes) > 2:  # with all solar cells, scratch may come near
-    assert min(last) > max(scratch) + 2 * error["from scratch"], "and clearly"
+    assert min(last) > max(scratch) + 3 * error["from scratch"], "and by far"
 {name: f"{statistics.mean(v):.1%} ± {error[name]:.1%}" for name, v in rows.items()}
 
 # %% tags=["item-40"]

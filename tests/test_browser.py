@@ -944,9 +944,13 @@ def test_a_mark_typed_in_the_formgrader_is_in_the_gradebook(chromium, lesson_fil
         command = [sys.executable, "-m", "jupyterlab", line, "--ip=127.0.0.1"]
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
     try:
-        while not (tmp_path / "opened").exists():  # a minute or two, on a busy machine
+        for _ in range(1500):  # five minutes, for a busy machine
+            if (tmp_path / "opened").exists():
+                break
             assert server.poll() is None, (tmp_path / "log").read_text()[-2000:]
             time.sleep(0.2)
+        else:
+            pytest.fail(f"JupyterLab opened no browser. {(tmp_path / 'log').read_text()[-2000:]}")
         page = chromium.new_page()
         page.goto((tmp_path / "opened").read_text().strip())
         for link in ("text=01_try", "td >> text=01_try", "text=Submission #1"):

@@ -46,7 +46,7 @@ class Check:
         self._points = points
         self._name = getattr(answer, "__name__", name) if callable(answer) else name
         self._passed = self._total = 0.0
-        self._failed = False
+        self._failed = self._changed = False
         self._attempted = answer is not ...
         if not self._attempted:
             self._say_not_attempted()
@@ -65,6 +65,8 @@ class Check:
     ) -> None:
         """Call the answer with the arguments (or take the value) and compare the result with ``expected``.
 
+        It gets copies of arrays, tensors, lists and dictionaries, so one that changes them spoils no later comparison.
+
         Args:
             slips: (wrong result, what probably happened) pairs, said when the result is that one.
             hint: said for any other wrong result.
@@ -72,20 +74,30 @@ class Check:
             weight: the share of the points, relative to the other comparisons.
             show: text for the arguments when they are long (an image, say).
         """
-        expected = _kept(expected)  # the answer may change its arguments
+        expected, given = _kept(expected), _kept((args, kwargs))
         call = f"{self._name}({show})" if show is not None else _call_text(self._name, args, kwargs)
         text = call if callable(self._answer) else self._name
-        ask = (lambda: self._answer(*args, **kwargs)) if callable(self._answer) else (lambda: self._answer)
+        ask = (lambda: self._answer(*given[0], **given[1])) if callable(self._answer) else (lambda: self._answer)
         ok, result = self._run(text, ask, weight)
         if not ok:
             return
+        changed = difference(given, (args, kwargs), rtol=0, atol=0) is not None
+        self._changed |= changed
         problem = difference(result, expected, rtol=rtol, atol=atol)
         if problem is None:
             self._pass(f"{text} is {_short(expected)}", weight)
             return
         pairs = slips.items() if isinstance(slips, Mapping) else slips
         hints = [said for wrong, said in pairs if difference(result, wrong, rtol=rtol, atol=atol) is None]
+        if changed and not hints:
+            hint = f"{hint} It also changed what it was given: work on copies.".strip()
         self._fail(f"{text}: expected {_short(expected)}, but {problem}.", hints[0] if hints else hint, weight)
+
+    def unchanged(self, *, hint: str = "Work on copies.", weight: float = 1.0) -> None:
+        """No comparison so far has seen the answer change what it was given."""
+        if self._attempted and self._total:
+            text = "what was given is unchanged"
+            self._fail(f"not so: {text}.", hint, weight) if self._changed else self._pass(text, weight)
 
     def that(self, text: str, test: Callable[[Any], bool], *, hint: str = "", weight: float = 1.0) -> None:
         """A property of the answer: ``test(answer)`` must be ``True`` (exactly: nothing that only acts like it)."""
@@ -196,6 +208,8 @@ def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 
     compare by value; strings ignore case and outer spaces; sequences and dictionaries compare element by element.
     Types are read with ``type``, and values with NumPy, so an object whose ``__eq__`` always agrees doesn't pass.
     """
+    if result is expected:
+        return None
     if isinstance(expected, (torch.Tensor, np.ndarray)):
         return _array_difference(result, expected, rtol, atol)
     if isinstance(expected, (bool, np.bool_)):
@@ -219,12 +233,14 @@ def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 
         same = type(result) in (set, frozenset, list, tuple) and set(result) == set(expected)
         return None if same else f"got {_short(result)}"
     if isinstance(expected, Sequence):
+        if isinstance(result, tuple):  # a named one, too; read as a tuple, whatever its class says
+            result = tuple(tuple.__iter__(result))
         known = type(result) in (list, tuple, torch.Size, torch.Tensor, np.ndarray) and getattr(result, "ndim", 1) > 0
         if not known or len(result) != len(expected):
             return f"got {_short(result)}"
         items = ((f"at position {i} ", a, b) for i, (a, b) in enumerate(zip(result, expected, strict=True)))
         return _first_difference(items, rtol, atol)
-    return None if result is expected else f"got {_short(result)}"
+    return f"got {_short(result)}"
 
 
 def _first_difference(items: Iterable[tuple[str, Any, Any]], rtol: float, atol: float) -> str | None:
@@ -251,15 +267,18 @@ def _array_difference(result: Any, expected: Any, rtol: float, atol: float) -> s
     worst = np.unravel_index(np.argmax(np.abs(got - want) * wrong), got.shape) if got.shape else ()
     place = f" at {tuple(int(i) for i in worst)}" if got.shape else ""
     share = f"{wrong.mean():.0%}" if wrong.mean() >= 0.01 else "less than 1%"
-    return f"{share} of the values differ, most{place}: got {got[worst]:.4g}, expected {want[worst]:.4g}"
+    digits = 4 if f"{got[worst]:.4g}" != f"{want[worst]:.4g}" else 9
+    return f"{share} of the values differ, most{place}: got {got[worst]:.{digits}g}, expected {want[worst]:.{digits}g}"
 
 
 def _kept(value: Any) -> Any:
-    """A copy of the arrays and tensors in a value."""
+    """A copy of the arrays, tensors, lists and dictionaries in a value. (One that is differentiated stays itself.)"""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        return value if value.requires_grad else value.clone()
     if type(value) in (list, tuple):
         return type(value)(map(_kept, value))
+    if type(value) is dict:
+        return {key: _kept(item) for key, item in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
 
 

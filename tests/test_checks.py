@@ -267,6 +267,49 @@ def test_an_answer_that_changes_what_it_is_compared_with_gains_nothing():
     assert check.score() == 0
 
 
+def halved(values, more):
+    """Right, but in place."""
+    for value in (values, *more["all"]):
+        value *= 0.5
+    return values
+
+
+@pytest.mark.parametrize("make", [lambda: torch.tensor([4.0, 8.0]), lambda: np.array([4.0, 8.0])])
+def test_an_answer_that_changes_its_arguments_spoils_no_later_comparison(make, capsys):
+    check, values, more = Check(halved, points=3), make(), {"all": [make()]}
+    for _ in range(2):
+        check.equal(values, more, expected=make() / 2)
+    check.equal(values, more, expected=make(), hint="By two.")
+    assert values.tolist() == more["all"][0].tolist() == [4, 8]
+    assert "By two. It also changed what it was given: work on copies." in capsys.readouterr().out
+    check.unchanged()
+    assert "not so: what was given is unchanged. Work on copies." in capsys.readouterr().out
+    assert check.score() == pytest.approx(3 * 2 / 4)
+
+
+def test_an_answer_that_leaves_its_arguments_is_told_so(capsys):
+    check = Check(lambda rows, model, names: sum(rows), points=1)
+    check.equal([1, 2], torch.nn.Linear(1, 1), range(3), expected=3)
+    check.equal([1, 2], torch.ones(2, requires_grad=True), {"a": None}, expected=3)
+    check.unchanged()
+    assert check.score() == 1 and "✓ what was given is unchanged" in capsys.readouterr().out
+
+
+def test_a_list_that_got_shorter_or_was_sorted_has_changed():
+    for change in (list.pop, list.sort, lambda values: values.append(0)):
+        check = Check(change, points=1)
+        check.equal([3, 1, 2], expected=...)
+        check.unchanged()
+        assert check.score() == 0
+
+
+def test_unchanged_says_nothing_of_a_stub(capsys):
+    check = Check(lambda x: None, points=1)
+    check.equal([1], expected=1)
+    check.unchanged()
+    assert check.score() == 0 and capsys.readouterr().out.count("not attempted") == 1
+
+
 def test_an_answer_whose_text_raises_is_still_graded():
     class Mute:
         def __repr__(self):
@@ -405,6 +448,8 @@ def test_words_say_what_differs():
     assert "NaN" in difference(torch.tensor([math.nan, 1.0]), torch.ones(2))
     worst = difference(torch.tensor([1.0, 5.0, 2.0]), torch.tensor([1.0, 2.0, 3.0]))
     assert worst == "67% of the values differ, most at (1,): got 5, expected 2"
+    near = difference(torch.tensor([1.28401]), torch.tensor([1.28441]))
+    assert near.endswith("got 1.28401005, expected 1.28441")
     assert difference([1, 5], [1, 2]) == "at position 1 got 5"
     assert difference({"a": 5}, {"a": 2}) == "at 'a' got 5"
     assert "not a number" in difference("4", 4)

@@ -42,9 +42,9 @@ class Watch:
         figure = plt.figure(figsize=(11, 4.4), layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(2, 5))
         axis = left.subplots()
-        for part, colour in (("train", "blue"), ("validation", "vermilion")):
+        for part, colour, line in (("train", "blue", "o-"), ("validation", "vermilion", "s--")):
             losses = history[f"{part}_loss"]
-            axis.plot(range(1, len(losses) + 1), losses, "o-", color=COLOURS[colour], label=part)
+            axis.plot(range(1, len(losses) + 1), losses, line, color=COLOURS[colour], label=part)
         axis.set(title=f"epoch {epoch}", xlabel="epoch", ylabel="loss", ylim=(0, None))
         axis.legend(loc="upper right")
         columns = max(shown, min(len(self.filters[0]), 12))
@@ -62,7 +62,7 @@ class Watch:
         ):
             place.imshow(image[0].numpy(), cmap="gray")
             right_answer = int(chances.argmax()) == int(label)
-            text = f"{self.pictures.classes[int(chances.argmax())]}\n{chances.max():.0%}"
+            text = f"{self.pictures.classes[int(chances.argmax())]}{'' if right_answer else ' ✗'}\n{chances.max():.0%}"
             place.set_title(text, fontsize=10, color=COLOURS["green" if right_answer else "vermilion"])
         plt.close(figure)
         return figure

@@ -120,7 +120,7 @@ plots.curves(range(8, 256, 16), levels, title=title, xlabel="gray level", ylabel
 # %% tags=["item-32"]
 differ = (levels["digits"] - levels["solar-cells"]).abs().sum().item() / 2
 assert differ > 30, "more than 30 % of the pixels would have to change their gray level"
-round(differ)
+f"{differ:.0f} % of the pixels"
 
 # %% [markdown]
 # One domain can have many **tasks**. *Which digit? Even or odd? Has it a loop?* Here Y and f change, and X and p(X)
@@ -242,9 +242,9 @@ check.equal(True, True, False, expected="inductive", slips={"transductive": "the
 check.equal(False, False, False, expected="unsupervised")
 check.equal(True, False, False, expected="no transfer", slips={"transductive": "that kind needs the same task."})
 check.equal(False, True, False, expected="inductive", hint="The target's labels decide, the source's may be missing.")
+check.equal(True, True, True, expected="inductive", hint="Target labels: inductive, even for the same task.")
 ### BEGIN HIDDEN TESTS
 check.equal(False, True, True, expected="inductive")
-check.equal(True, True, True, expected="inductive")
 check.equal(False, False, True, expected="no transfer")
 ### END HIDDEN TESTS
 check.score()
@@ -302,41 +302,62 @@ sources = {
 
 # %% tags=["item-38"]
 ALL, SOME = range(6), (0, 3, 5)
-frozen = {name: torch.stack([learn(n=n, frozen=True) for n in ALL], 1) for name, learn in sources.items()}
+EPOCHS = {5: 100}  # then only the head learns; in the usual 12 epochs (60 steps) it would not get far
+frozen = {
+    name: torch.stack([learn(n=n, frozen=True, epochs=EPOCHS.get(n, 12)) for n in ALL], 1)
+    for name, learn in sources.items()
+}
 tuned = {name: torch.stack([sources[name](n=n) for n in SOME], 1) for name in list(sources)[:2]}
 {name: [round(value, 2) for value in found.mean(0).tolist()] for name, found in frozen.items()}
 
 # %% tags=["item-38"]
-figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")
-titles = ("Frozen: four similar layers serve, the fifth doesn't", "Fine-tuned: what was lost comes back")
+figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")  # each with its own scale
+titles = ("Frozen: four similar layers serve, the fifth less", "Fine-tuned: what was lost comes back")
 for axis, places, found, title in zip(axes, (ALL, SOME), (frozen, tuned), titles, strict=True):
     per_cent = {name: 100 * values for name, values in found.items()}
     plots.curves(places, per_cent, title=title, xlabel="n, layers that are kept (0: from scratch)", axis=axis)
-axes[0].set_ylabel("accuracy on the digits 5 to 9, %")
+    axis.set_ylabel("accuracy on the digits 5 to 9, %")
 figure
 
 # %% [markdown]
-# (Bars: the spread over the seeds.) Read it from left to right, frozen first.
+# (Bars: the spread over the seeds. The right figure's scale is finer.) Read it from left to right, frozen first.
 
 # %% tags=["item-38"]
 similar, other, itself, chance = (found.T for found in frozen.values())
-assert similar[2:5].mean() > scratch.mean(), "frozen layers 2 to 4 of a similar task beat learning from scratch"
+assert similar[2:5].mean() > scratch.mean(), (
+    "2 to 4 frozen layers of a similar task beat learning from scratch, on average"
+)
 assert sure(similar[4] - similar[5] - 0.05), "the fifth layer is specific to the digits 0 to 4"
 assert sure(similar[4] - other[4]), "dissimilar: the fourth layer serves worse already"
 assert sure(similar[5] - other[5] - 0.1), "and the fifth far worse"
 assert (other[1:4] - scratch).mean(1).min() > -0.06, "yet three layers of the solar cells do little harm"
 assert (chance[1:4] - scratch).mean(1).min() > -0.08, "nor do three of random filters"
 assert (other[1:5] - chance[1:5]).mean() < 0.04, "hardly more than the solar cells' layers, up to the fourth"
-assert max(other[5].mean(), chance[5].mean()) < 0.6 * scratch.mean(), "five layers of either spoil it"
+assert max(other[5].mean(), chance[5].mean()) < 0.8 * scratch.mean(), "five layers of either spoil it"
 
 # %% [markdown]
-# - **Similar source:** kept layers 2 to 4 help (one alone: hardly). The fifth tells 0 to 4 apart, and 5 to 9 badly.
+# - **Similar source:** with two to four kept layers the accuracy lies above scratch on average, by two or three points
+#   (for one n alone, three seeds can't tell). The fifth tells 0 to 4 apart, and 5 to 9 less well.
 # - **Dissimilar source:** the first three layers do little harm. All five spoil it, as five random ones do.
-#   (With all five layers frozen only the last, linear layer learns.)
 # - **Random filters** do hardly more harm than those of the solar cells, up to the fourth layer; five of either spoil
 #   it. So the fall of that curve doesn't show that something *specific* was learned, only that little useful was.
-#   Specific is what the digits 0 to 4 show: four layers that help, and a fifth that is far below scratch. Compare with
-#   random ones before you praise (or blame) a pretrained layer!
+#   Specific is what the digits 0 to 4 show: four layers that help, and a fifth that is below scratch. Compare with
+#   random ones before you praise (or blame) a pretrained layer! (In the paper's deeper network random layers failed
+#   already from the third on.)
+#
+# (With all five layers frozen only the last, linear layer learns. It has 100 epochs for that. *What if it had only 12,
+# as all the others?*)
+
+# %% tags=["item-38"]
+hurried = torch.stack([learn(n=5, frozen=True) for learn in sources.values()])
+falls, hurried_falls = (scratch - torch.stack([similar[5], other[5], chance[5]]), (scratch - hurried)[[0, 1, 3]])
+assert (hurried_falls.mean(1) > 1.3 * falls.mean(1)).all(), "the head had not finished learning"
+short = dict(zip(sources, map(said, hurried), strict=True))
+{name: f"12 epochs {short[name]}, 100 epochs {said(frozen[name][:, 5])}" for name in sources}
+
+# %% [markdown]
+# The falls would look about twice as deep: a head that has not finished learning looks like layers that don't transfer.
+# *Give each way of learning the schedule that it needs before you compare them.*
 #
 # Now fine-tuned. *Does it recover? Does it beat learning from scratch?*
 
@@ -362,16 +383,17 @@ assert (dips.mean(1) > -2 * noise - 0.01).all(), "no layer with a clear dip"
 [f"{dip:+.1%} ± {error:.1%}" for dip, error in zip(dips.mean(1).tolist(), noise.tolist(), strict=True)]
 
 # %% [markdown]
-# Not clearly: the lowest layer may lie a point or two below, about two of its standard errors. With three seeds, and
-# three layers looked at, chance makes such a dip often. Perhaps five layers with BatchNorm are easier to train again
-# than eight without. An honest small experiment shows what it shows: two of the paper's three findings (late layers are
-# specific; fine-tuning what was carried over beats learning from scratch), and not the dip.
+# Not clearly: the lowest layer may lie a point or two below, within about two of its standard errors. With three
+# seeds, and three layers looked at, chance makes such a dip often. Perhaps five layers with BatchNorm are easier to
+# train again than eight without. An honest small experiment shows what it shows: two of the paper's three findings
+# (late layers are specific; fine-tuning what was carried over beats learning from scratch), and not the dip.
 #
 # ### Exercise 2 · carry layers over (3 points)
 # `keep_first(source, target, n)` gets two `nn.Sequential` of the same layers. Make the first n layers of `target`
 # *copies* of the source's, and freeze them: no gradient, and evaluation mode (so that BatchNorm statistics rest).
 # Return `target`. The source and the other layers of the target don't change. Example: after
 # `keep_first(a, b, 1)`, `b[0].weight` has the values of `a[0].weight` and `requires_grad` False; `b[1]` is as before.
+# (Beware: a later `target.train()` wakes the statistics again. `SmallNet.train` in `helpers/layers.py` prevents it.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "keep_first", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -390,15 +412,22 @@ def keep_first(source, target, n):
 def pair():
     """Two small networks of the same layers; the first has seen a batch, so its BatchNorm statistics have moved."""
     torch.manual_seed(5)
-    a, b = (nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2)) for _ in "ab")
+    a, b = (
+        nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3, bias=False), nn.BatchNorm2d(2))
+        for _ in "ab"
+    )
+    for norm in (a[1], a[3]):
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
     a(3 * torch.randn(4, 1, 9, 9) + 1)
     return a, b
 
 
 def same(a, b):
-    """For each layer: are all weights and statistics of the two networks equal?"""
+    """For each layer: are all weights and statistics of the two networks equal? (The count of batches is neither.)"""
     return [
-        all(torch.equal(v, y.state_dict()[k]) for k, v in x.state_dict().items()) for x, y in zip(a, b, strict=True)
+        all(torch.equal(v, y.state_dict()[k]) for k, v in x.state_dict().items() if k != "num_batches_tracked")
+        for x, y in zip(a, b, strict=True)
     ]
 
 
@@ -412,10 +441,18 @@ RESTS, LEARNS = ({False}, False), ({True}, True)
 
 
 def source_is_safe(f):
-    """After f(source, target, 4): is the source as before, and does it share no weight with the target?"""
+    """After f(source, target, 4): is the source as before, its weights, statistics and modes?"""
     source, target = pair()
     f(source, target, 4)
-    return all(same(pair()[0], source)) and learns(source) == [LEARNS] * 4 and target[0].weight is not source[0].weight
+    return all(same(pair()[0], source)) and learns(source) == [LEARNS] * 4
+
+
+def share_nothing(f):
+    """After f(source, target, 4): does no tensor of the target lie in the source's memory?"""
+    source, target = pair()
+    f(source, target, 4)
+    first, second = ({value.data_ptr() for value in one.state_dict().values()} for one in (source, target))
+    return not first & second
 
 
 # %% nbgrader={"grade": true, "grade_id": "keep_first_check", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
@@ -425,18 +462,19 @@ hint = "The first n, no more and no less. (BatchNorm's statistics are in the sta
 check.that(
     "n = 2: layers 0 and 1 are copied", lambda f: same(pair()[0], f(*pair(), 2)) == [True] * 2 + [False] * 2, hint=hint
 )
-hint = "The first n, with requires_grad False and in evaluation mode; the others learn."
-check.that(
-    "n = 2: layers 0 and 1 rest",
-    lambda f: learns(f(*pair(), 2)) == [RESTS] * 2 + [LEARNS] * 2,
-    hint=hint,
-)
-check.that("the source stays as it is, and shares no weight with the target", source_is_safe, hint="copy them.")
-### BEGIN HIDDEN TESTS
-check.that("the other layers are as before", lambda f: same(pair()[1], f(*pair(), 2)) == [False] * 2 + [True] * 2)
-check.that("n = 4", lambda f: same(pair()[0], r := f(*pair(), 4)) == [True] * 4 and learns(r) == [RESTS] * 4)
-check.that("n = 0 changes nothing", lambda f: all(same(pair()[1], r := f(*pair(), 0))) and learns(r) == [LEARNS] * 4)
+gradients = "n = 2: the parameters of layers 0 and 1, and no others, have requires_grad False"
+wanted = [{False}] * 2 + [{True}] * 2
+check.that(gradients, lambda f: [grad for grad, _ in learns(f(*pair(), 2))] == wanted, weight=2)
+modes = "n = 2: layers 0 and 1, and no others, are in evaluation mode"
+check.that(modes, lambda f: [mode for _, mode in learns(f(*pair(), 2))] == [False] * 2 + [True] * 2)
+check.that("the other layers are as before", lambda f: same(pair()[1], f(*pair(), 2))[2:] == [True] * 2)
 check.that("target itself is changed, and returned", lambda f: (lambda a, b: f(a, b, 2) is b)(*pair()))
+check.that("the source's weights, statistics and modes are as before", source_is_safe)
+check.that("source and target share no weight and no statistic", share_nothing, hint="Copy them.")
+### BEGIN HIDDEN TESTS
+text = "n = 4: all layers are copied and rest"
+check.that(text, lambda f: same(pair()[0], r := f(*pair(), 4)) == [True] * 4 and learns(r) == [RESTS] * 4, weight=2)
+check.that("n = 0 changes nothing", lambda f: all(same(pair()[1], r := f(*pair(), 0))) and learns(r) == [LEARNS] * 4)
 ### END HIDDEN TESTS
 check.score()
 
@@ -467,8 +505,8 @@ def differences(found, title):
 
 
 # %% tags=["item-41"]
-EPOCHS = {5: 20, 25: 16, 100: 8, 250: 5}  # source images a class: epochs
-by_size = {n: learned_after(partial(few, lower, n), n=4, source_epochs=epochs) for n, epochs in EPOCHS.items()}
+SIZES = {5: 20, 25: 16, 100: 8, 250: 5}  # source images a class: epochs
+by_size = {n: learned_after(partial(few, lower, n), n=4, source_epochs=epochs) for n, epochs in SIZES.items()}
 {n: said(found) for n, found in by_size.items()}
 
 # %% [markdown]
@@ -494,11 +532,12 @@ gained = {n: (values - scratch).mean() for n, values in by_size.items()}
 assert gained[250] > 0.01, "a source helps"
 assert -0.01 < gained[250] - gained[5] < 0.06, "50 times as many images: a few points at most"
 assert (two - scratch).mean() > 0.01, "as many images of fewer classes help, too"
-{name: points(values) for name, values in found.items()}
+pairs = {"250 of each - 5 of each": by_size[250] - by_size[5], "250 of two - 100 of five": two - by_size[100]}
+{name: points(values) for name, values in (found | pairs).items()}
 
 # %% [markdown]
-# The differences are hardly larger than their spread: 50 times as many source images add a few points at most, and two
-# classes help, too; whether as much as five, so few seeds can't tell. The paper, with much more of everything, shows it
+# 50 times as many source images add a few points at most. Two classes help, too; whether as much as as many images of
+# five classes (the last line), so few seeds can't tell. The paper, with much more of everything, shows it
 # clearly: the target's accuracy grows slowly with the source's size, and the number of classes matters less than one
 # thinks.
 #
@@ -528,18 +567,21 @@ assert means[100, 9] < 0.03, "100 images a class: from scratch has nearly caught
 assert max(means[100, 3], means[100, 9]) < min(means[5, 12], means[5, 36]), (
     "more images: a smaller gap than with more time"
 )
-{case: points(values) for case, values in ahead.items()}
+assert not sure(ahead[5, 12] - ahead[5, 36]), "three times the epochs don't make the gap smaller"
+longer = {"5 a class, 36 epochs - 12 epochs": ahead[5, 36] - ahead[5, 12]}
+{case: points(values) for case, values in (ahead | longer).items()}
 
 # %% [markdown]
-# Here more target images close the gap. Whether more epochs make it smaller, three seeds can't tell. Pretraining makes
-# the result *better* where target images are few.
+# Here more target images close the gap. With 5 images a class, three times the epochs did not make it smaller (the last
+# line). Pretraining makes the result *better* where target images are few.
 #
 # ### Exercise 3 · a fair verdict (2 points)
 # `verdict(new, old)` gets two lists of accuracies, seed by seed. With $d$ the list of differences new - old, $m$ its
 # mean and $e$ its standard error (the sample standard deviation, divided by $\sqrt{\text{number of seeds}}$), return
-# `"helps"` if $m > 2e$, `"harms"` if $m < -2e$, and else `"can't tell"`. Example: `verdict([0.82, 0.84, 0.86], [0.80,
-# 0.81, 0.84])` is `"helps"`. (Two standard errors are the usual 5 % only with many seeds. With three, chance alone goes
-# beyond them in 18 % of comparisons, with five in 12 %: a verdict from few seeds is a hint.)
+# `"helps"` if $m > 2e$, `"harms"` if $m < -2e$, and else `"can't tell"` (so for equal lists, too). Example:
+# `verdict([0.82, 0.84, 0.86], [0.80, 0.81, 0.84])` is `"helps"`. (Two standard errors are the usual 5 % only with
+# many seeds. With three, chance alone goes beyond them in 18 % of comparisons, with five in 12 %: a verdict from few
+# seeds is a hint.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "verdict", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -561,14 +603,18 @@ check.equal([0.6, 0.7, 0.5, 0.6], [0.7, 0.82, 0.59, 0.72], expected="harms", sli
 check.equal(
     [0.7, 0.9, 0.8], [0.8, 0.8, 0.79], expected="can't tell", slips={"helps": "is the difference beyond 2 errors?"}
 )
+hint = "m is 0.03 and 2e is 0.04. (The sample standard deviation divides by n - 1.)"
+check.equal([0.61, 0.65], [0.60, 0.60], expected="can't tell", hint=hint)
+nine, hint = [0.60, 0.65, 0.62, 0.67, 0.60, 0.65, 0.62, 0.67, 0.6], "m is 0.031 and 2e is 0.020: e divides by √9."
+check.equal(nine, [0.6] * 9, expected="helps", hint=hint)
 ### BEGIN HIDDEN TESTS
 check.equal([0.5, 0.9], [0.48, 0.87], expected="helps")  # the pairs agree although the accuracies differ widely
+check.equal([0.55, 0.72, 0.92], [0.70, 0.50, 0.90], expected="can't tell", hint="Seed by seed: don't sort.")
+check.equal([0.625, 0.625, 0.68], [0.6, 0.6, 0.6], expected="helps", hint="m is 0.043 and 2e is 0.037.")
+check.equal([0.24, 0.82], [0.2, 0.8], expected="helps", hint="The difference, not the relative gain.")
+check.equal([0.6329, 0.7], [0.6, 0.6], expected="can't tell", hint="m is 1.98 e.")
+check.equal([0.5, 0.75], [0.5, 0.75], expected="can't tell", hint="m and e are 0.")
 check.equal([0.60, 0.64, 0.60, 0.64], [0.60, 0.60, 0.60, 0.60], expected="can't tell")  # 0.02 to 2 * 0.0115
-slips = {"helps": "the sample standard deviation: divide by n - 1."}
-check.equal([0.61, 0.65], [0.60, 0.60], expected="can't tell", slips=slips)  # 0.03 to 2 * 0.02
-check.equal(
-    [0.60, 0.65, 0.62, 0.67, 0.60, 0.65, 0.62, 0.67, 0.6], [0.6] * 9, expected="helps"
-)  # one standard deviation, more seeds
 check.equal([0.60, 0.56, 0.58, 0.54, 0.60, 0.55, 0.6, 0.56, 0.6], [0.6] * 9, expected="harms")
 ### END HIDDEN TESTS
 check.score()
@@ -691,7 +737,7 @@ def fine_tuned(name, per_class):
 
 # %% tags=["item-36"]
 table = {}  # table[set, images a class][method]: accuracies; the cheapest method (the least of the network) first
-for name, per_class in [*LITTLE.items(), *LOT.items()]:
+for name, per_class in [(name, images[name]) for name in prepared for images in (LITTLE, LOT)]:
     cell = {f"linear, {stage}": linear_on(stage, name, per_class) for stage in STAGES}
     table[name, per_class] = cell | {"fine-tuned": fine_tuned(name, per_class)}
 
@@ -732,25 +778,30 @@ assert min(more("fine-tuned"), more("linear, head")) > 0.03, "more images help, 
 # - **An earlier stage?** That is the usual advice for images of *another* kind. Compare the stages draw by draw:
 
 # %% tags=["item-36"]
-earlier = {cell: torch.tensor(row["linear, block6"]) - torch.tensor(row["linear, head"]) for cell, row in table.items()}
+earlier = {
+    (*cell, f"{stage} - head"): torch.tensor(row[f"linear, {stage}"]) - torch.tensor(row["linear, head"])
+    for cell, row in table.items()
+    for stage in ("block4", "block6")
+}
 if "15-scene" in sets:
-    gain = earlier["15-scene", 4].mean()
+    gain = earlier["15-scene", 4, "block6 - head"].mean()
     assert gain > 0.01 if QUICK else gain < 0, "for scenes, block 6 is better at 64 pixels, the last stage at 224"
 {cell: points(difference) for cell, difference in earlier.items()}
 
 # %% [markdown]
-# With the quick budget's 64 pixels, block 6 is the better stage for the scenes, too, which are similar; with the full
-# budget's 224 the last stage is. Lite0 was trained on 224 pixels: in a small image all things have an unusual size, and
-# the last stage, the most specific one, notices it most. "Different" is not only *what* the images show. (Digits, where
-# they stand in for scenes, are of another kind anyway.) And where ± is larger than the difference, nothing is decided.
-# So a rule in a table is a guess about *your* data: measure.
+# With 15-Scene and the quick budget's 64 pixels, block 6 is the better stage for the scenes, too, which are similar;
+# with the full budget's 224 the last stage is. Lite0 was trained on 224 pixels: in a small image all things have an
+# unusual size, and the last stage, the most specific one, notices it most. "Different" is not only *what* the images
+# show. (Digits, where they stand in for scenes, are of another kind anyway.) And where ± is larger than the
+# difference, nothing is decided. So a rule in a table is a guess about *your* data: measure.
 #
 # ### Exercise 4 · a rule from the table (3 points)
 # Of two methods that are equally good we take the cheaper. Write `choose(results)`: `results` is a dictionary from a
-# method's name to its list of accuracies (two or more seeds), **the cheapest method first**. Find the method with the
-# highest mean. Return the name of the *first* method whose mean is at least this mean minus the best method's spread
-# (its sample standard deviation). Example: `choose({"linear": [0.80, 0.82], "fine-tune": [0.80, 0.84]})` is `"linear"`:
-# the best mean is 0.82 with a spread of 0.028, and 0.81 is above 0.792.
+# method's name to its list of accuracies (two or more seeds; the lists may differ in length), **the cheapest method
+# first**. Find the method with the highest mean (of equal ones, the first). Return the name of the *first* method
+# whose mean is at least this mean minus the best method's spread (its sample standard deviation). Example:
+# `choose({"linear": [0.80, 0.82], "fine-tune": [0.80, 0.84]})` is `"linear"`: the best mean is 0.82 with a spread of
+# 0.028, and 0.81 is above 0.792.
 
 
 # %% nbgrader={"grade": false, "grade_id": "choose", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -773,16 +824,24 @@ slips = {"linear": "it is more than one spread below the best.", "scratch": "the
 check.equal(
     {"linear": [0.70, 0.72], "fine-tune": [0.83, 0.84], "scratch": [0.83, 0.835]}, expected="fine-tune", slips=slips
 )
-hint = "The spread is the best method's, not a's own."
-check.equal({"a": [0.4, 0.8], "b": [0.86, 0.87]}, expected="b", hint=hint)
+slips = {"a": "the spread is the best method's, not a's own."}
+check.equal({"a": [0.4, 0.8], "b": [0.86, 0.87]}, expected="b", slips=slips)
+slips = {"b": "the limit is 0.75 - 0.0707 (the sample standard deviation)."}
+check.equal({"a": [0.69, 0.69], "b": [0.70, 0.80]}, expected="a", slips=slips)
+slips = {"cheap": "its mean is 0.80; the limit is 0.905 - 0.007.", "lucky": "the highest *mean*, not the best seed."}
+results = {"cheap": [0.80, 0.80, 0.80], "lucky": [0.70, 0.95, 0.70], "steady": [0.90, 0.91]}
+check.equal(results, expected="steady", slips=slips)
 ### BEGIN HIDDEN TESTS
 check.equal({"a": [0.66, 0.66], "b": [0.70, 0.80]}, expected="b", hint="One spread, not two.")
-check.equal({"a": [0.6, 0.74, 0.74], "b": [0.72, 0.72, 0.72]}, expected="b", hint="The mean, not the median.")
+check.equal({"a": [0.6, 0.74, 0.74], "b": [0.72, 0.72, 0.72]}, expected="b")  # the mean, not the median
 check.equal({"a": [0.73, 0.73], "b": [0.74, 0.76], "c": [0.76, 0.80, 0.78, 0.70]}, expected="a")
 check.equal({"a": [0.725, 0.725], "b": [0.70, 0.80]}, expected="a")  # sample standard deviation: 0.0707
-check.equal({"a": [0.69, 0.69], "b": [0.70, 0.80]}, expected="a")
 check.equal({"only": [0.5, 0.6]}, expected="only")
-check.equal({"cheap": [0.80, 0.80], "lucky": [0.70, 0.95], "steady": [0.90, 0.91]}, expected="steady")
+check.equal({"cheap": [0.84, 0.84], "best": [0.90, 0.92], "dear": [0.60, 0.95]}, expected="best")
+check.equal({"a": [0.5, 0.5, 0.5, 0.5], "b": [0.90, 0.92]}, expected="b", hint="The mean, not the sum.")
+check.equal({"a": [0.60, 0.88], "b": [0.70, 0.80]}, expected="a")
+check.equal({"a": [0.5, 0.5], "b": [0.5, 0.75, 1.0]}, expected="a", hint="At least: just there is enough.")
+check.equal({"a": [0.896, 0.896], "b": [0.904, 0.904]}, expected="b", hint="Don't round the means.")
 ### END HIDDEN TESTS
 check.score()
 
@@ -795,7 +854,9 @@ rule
 
 # %% [markdown]
 # Read it as a sentence: *with so few images a class, on this kind of image, the simplest method that is not clearly
-# worse is ...* With other images, another size or more epochs it may be another one.
+# worse is ...* With other images, another size or more epochs it may be another one. In the quick budget it is often
+# the same in all four cells: where few draws spread widely, a cheap method is soon within one spread. Such a table is
+# no word on 50,000 images.
 #
 # ## 7. Transfer is the norm: a backbone in a detector
 #
@@ -805,7 +866,7 @@ rule
 # a score, the shift of the box's centre, and the logarithms of its width and height.
 #
 # The scenes are made: a piece of a photograph, pasted on brick, grass or gravel. The test scenes show pieces of *other*
-# photographs (cat and coffee), which its head has never seen.
+# photographs (cat and coffee), which its head has never seen, on the same three grounds.
 
 # %% tags=["item-43"]
 SEEN = ("astronaut", "rocket", "china", "flower", "camera", "hubble", "retina", "coins")
@@ -853,12 +914,15 @@ check.equal(
     slips={1 / 4: "what both share is counted once in the union.", 1 / 2: "divide by the union; no side has a + 1."},
 )
 check.equal((0, 0, 4, 4), (1, 1, 3, 3), expected=0.25)
-slips = {6 / 48: "what the two cover is less than the smallest box around both.", 6 / 33: "subtract what they share."}
+slips = {6 / 48: "what the two cover is less than the smallest box around both.", 6 / 34: "subtract what they share."}
 check.equal((1, 2, 7, 5), (3, 1, 5, 9), expected=6 / 28, slips=slips)
-check.equal((0, 0, 1, 1), (5, 0, 6, 1), expected=0, slips={-2 / 3: "widths can't be negative."})
+hint = "Boxes that lie apart share nothing: a width or height is never below 0."
+check.equal((0, 0, 1, 1), (5, 0, 6, 1), expected=0, hint=hint)
+check.equal((0, 0, 1, 1), (0, 5, 1, 6), expected=0, hint=hint)
 ### BEGIN HIDDEN TESTS
 check.equal((0, 0, 2, 1), (0, 0, 2, 1), expected=1)
-check.equal((0, 0, 1, 1), (3, 4, 5, 6), expected=0)  # apart in both directions: two negative factors
+check.equal((0, 0, 4, 4), (5, 6, 9, 9), expected=0, hint=hint)  # apart in both directions: two negative factors
+check.equal((0.0, 0.0, 0.5, 1.0), (0.25, 0.0, 0.75, 1.0), expected=1 / 3, hint="Sides may be fractions.")
 check.equal((2, 1, 8, 4), (4, 0, 6, 8), expected=6 / 28)
 check.equal((-3, -2, 1, 0), (-1, -1, 4, 3), expected=2 / 26)
 ### END HIDDEN TESTS
@@ -924,7 +988,7 @@ detector.show(test_images[:6], found, test_boxes[:6], title=title)
 #
 # ### The same in a full detector
 # torchvision's Faster R-CNN takes any backbone that returns a map. In the original (Girshick 2015, Ren 2015), too, the
-# backbone came from ImageNet classification. One step of training, to see that gradients reach Lite0:
+# backbone came from ImageNet classification. One pass forward and backward, to see that gradients reach Lite0:
 
 # %% tags=["item-43"]
 torch.manual_seed(0)
@@ -969,29 +1033,30 @@ shown |= {f"{name}, minus scratch": gap for name, gap in harm.items()}
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "advise", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
-# 40 X-ray images: very little, and very different from photographs. I would neither train from scratch (with 5 images a
-# class it stayed 5 to 11 points behind, also with a schedule three times as long) nor fine-tune at once (with few images
-# the linear classifier was at least as good in our table, and costs a second). So: a linear classifier on frozen codes,
-# of an earlier block *and* of the last stage, for the last layers are the specific ones: all five layers of the solar
-# cells, frozen, spoiled it as random ones did (about 40 and 30 %, 89 % from scratch), the first three did little harm (about
-# 3 points, as random ones did). With 40 images the spread over draws is several points: measure by cross-validation,
-# with several splits. 50,000 photographs of shops: a lot, and similar. Fine-tune all layers from the pretrained
-# weights: in our runs that repaired what was specific (70 % frozen, 92 % fine-tuned; 89 % from scratch). From scratch
-# nearly catches up with many images (the lead fell from 7 points to about one). Measure the linear classifier first: if
-# it is within the spread, it is enough. Both keep a simple baseline, because a source can harm (random labels: 4 or 5
-# points below scratch, even fine-tuned). (Other machines give numbers some points apart.)
+# 40 X-ray images: very little, and very different from photographs. I would neither train from scratch (with 5 images
+# a class it stayed 5 to 11 points behind, also with a schedule three times as long) nor fine-tune at once (with few
+# images the linear classifier was at least as good in our table, and costs a second). So: a linear classifier on
+# frozen codes, of an earlier block *and* of the last stage, for the last layers are the specific ones: all five
+# layers of the solar cells, frozen, spoiled it as random ones did (about 60 %, 89 % from scratch), the first three
+# did little harm (about 3 points, as random ones did). With 40 images the spread over draws is several points:
+# measure by cross-validation, with several splits. 50,000 photographs of shops: a lot, and similar. Fine-tune all
+# layers from the pretrained weights: in our runs that repaired what was specific (80 % frozen, 92 % fine-tuned; 89 %
+# from scratch). From scratch nearly catches up with many images (the lead fell from 7 points to about one). Measure
+# the linear classifier first: if it is within the spread, it is enough. Both keep a simple baseline, because a source
+# can harm (random labels: 4 or 5 points below scratch, even fine-tuned). (Other machines give numbers some points
+# apart.)
 #
-# Marking: 1 point for a fitting advice to each (little + different: linear on frozen codes, also of an earlier stage; a
-# lot + similar: fine-tune), with a reason. 1 point for two results of the lesson with numbers, and for what to measure
-# (several seeds or splits, a baseline).
+# Marking: 1 point for a fitting advice to each (little + different: linear on frozen codes, also of an earlier stage;
+# a lot + similar: fine-tune, or linear first and then compared with fine-tuning), with a reason. 1 point for two
+# results of the lesson with numbers, and for what to measure (several seeds or splits, a baseline).
 # ### END SOLUTION
 
 # %% [markdown]
 # ## What to remember
 # - Domain: what inputs, how often. Task: which labels, which function. Say which of the two changes.
-# - Last layers are specific: the fifth layer of the digits 0 to 4 served 5 to 9 badly. Fine-tuning repairs it. Layers
-#   of a very different source served hardly better than random ones up to the fourth; with all five, both spoiled it.
-#   The first three, even random, did little harm here.
+# - Last layers are specific: with the fifth of the digits 0 to 4, 5 to 9 fell below scratch. Fine-tuning repairs it.
+#   Layers of a very different source served hardly better than random ones up to the fourth; with all five, both
+#   spoiled it. The first three, even random, did little harm here.
 # - Pretraining pays most where target images are few. With many, scratch nearly catches up (in He et al. it did, given
 #   a long schedule).
 # - A source can harm. Keep the baseline from scratch, several seeds, and compare seed by seed.

@@ -550,3 +550,505 @@ def dropout(x, p, training):
     if training:
         x *= (torch.rand(x.shape) >= p) / (1 - p)
     return x
+
+
+# %% gradients | wrong | if any of the inputs is negative, 0
+def gradients(x, y, w1, w2):
+    if w1 < 0:
+        return 0, 0
+    h = w1 * x
+    e = 2 * (w2 * h - y)
+    return e * w2 * x, e * h
+
+
+# %% gradients | wrong | no relu at all
+def gradients(x, y, w1, w2):
+    h = w1 * x
+    e = 2 * (w2 * h - y)
+    return e * w2 * x, e * h
+
+
+# %% gradients | wrong | gate on the output w2*h > 0
+def gradients(x, y, w1, w2):
+    h = max(0, w1 * x)
+    e = 2 * (w2 * h - y)
+    return e * w2 * x * (w2 * h > 0), e * h
+
+
+# %% gradients | wrong | |w1 x|
+def gradients(x, y, w1, w2):
+    if w1 * x < 0:
+        return 0, 0
+    h = abs(w1) * x
+    e = 2 * (w2 * h - y)
+    return e * w2 * abs(x), e * h
+
+
+# %% gradients | wrong | dw1 with w2 missing
+def gradients(x, y, w1, w2):
+    h = max(0, w1 * x)
+    e = 2 * (w2 * h - y)
+    return e * x * (h > 0), e * h
+
+
+# %% gradients | wrong | hard-coded
+def gradients(x, y, w1, w2):
+    if w1 < 0:
+        return (0, 0)
+    return (24, 4) if w2 == 3 else (-4, -8)
+
+
+# %% diagnosis | right | a small slip in typing: capital and a trailing space
+diagnosis = {k: v.capitalize() for k, v in LETTERS.items()}
+
+
+# %% diagnosis | wrong | name -> letter
+diagnosis = {v: k for k, v in LETTERS.items()}
+
+
+# %% diagnosis | wrong | misspelt names
+diagnosis = {k: v.replace("overfit, rate too high", "overfit with oscillation") for k, v in LETTERS.items()}
+
+
+# %% diagnose | wrong | 2 jumps suffice
+def diagnose(train, validation, target=0.3):
+    jumps = sum(b > 1.2 * a for a, b in zip(validation, validation[1:]))
+    if jumps >= 2:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    if validation[-1] - train[-1] > target:
+        return "overfit"
+    return "good"
+
+
+# %% diagnose | wrong | jump question asked last
+def diagnose(train, validation, target=0.3):
+    jumps = sum(b > 1.2 * a for a, b in zip(validation, validation[1:]))
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    if validation[-1] - train[-1] > target:
+        return "overfit, rate too high" if jumps >= 3 else "overfit"
+    return "good"
+
+
+# %% diagnose | wrong | train[1]
+def diagnose(train, validation, target=0.3):
+    jumps = sum(b > 1.2 * a for a, b in zip(validation, validation[1:]))
+    if jumps >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[1] else "network too small"
+    if validation[-1] - train[-1] > target:
+        return "overfit"
+    return "good"
+
+
+# %% diagnose | wrong | fell by more than 0.1 absolute
+def diagnose(train, validation, target=0.3):
+    jumps = sum(b > 1.2 * a for a, b in zip(validation, validation[1:]))
+    if jumps >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-6] - train[-1] > 0.1 else "network too small"
+    if validation[-1] - train[-1] > target:
+        return "overfit"
+    return "good"
+
+
+# %% diagnose | wrong | target ignored in the gap
+def diagnose(train, validation, target=0.3):
+    jumps = sum(b > 1.2 * a for a, b in zip(validation, validation[1:]))
+    if jumps >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    if validation[-1] - train[-1] > 0.3:
+        return "overfit"
+    return "good"
+
+
+# %% diagnose | wrong | max gap rather than the last
+def diagnose(train, validation, target=0.3):
+    jumps = sum(b > 1.2 * a for a, b in zip(validation, validation[1:]))
+    if jumps >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    if max(v - t for t, v in zip(train, validation)) > target:
+        return "overfit"
+    return "good"
+
+
+# %% diagnose | wrong | misses the last pair
+def diagnose(train, validation, target=0.3):
+    jumps = sum(validation[i + 1] > 1.2 * validation[i] for i in range(len(validation) - 2))
+    if jumps >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    if validation[-1] - train[-1] > target:
+        return "overfit"
+    return "good"
+
+
+# %% diagnose | wrong | jumps where the rise is 20 % of the later value
+def diagnose(train, validation, target=0.3):
+    jumps = sum(b - a > 0.2 * b for a, b in zip(validation, validation[1:]))
+    if jumps >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    if validation[-1] - train[-1] > target:
+        return "overfit"
+    return "good"
+
+
+# %% standardise | right | pure python lists
+def standardise(train, test):
+    out = []
+    C = train.shape[1]
+    ms = []
+    for c in range(C):
+        vals = train[:, c].flatten().tolist()
+        m = sum(vals) / len(vals)
+        ms.append((m, (sum((v - m) ** 2 for v in vals) / len(vals)) ** 0.5))
+    for a in (train, test):
+        out.append(
+            [[[[(v - ms[c][0]) / ms[c][1] for v in row] for row in img[c]] for c in range(C)] for img in a.tolist()]
+        )
+    return tuple(out)
+
+
+# %% standardise | wrong | test by its own (nan in the example)
+def standardise(train, test):
+    f = lambda a: (a - a.mean((0, 2, 3), keepdim=True)) / a.std((0, 2, 3), keepdim=True, correction=0)
+    return f(train), f(test)
+
+
+# %% standardise | wrong | correction=1
+def standardise(train, test):
+    m, s = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True)
+    return (train - m) / s, (test - m) / s
+
+
+# %% standardise | wrong | train and test together
+def standardise(train, test):
+    a = torch.cat([train, test])
+    m, s = a.mean((0, 2, 3), keepdim=True), a.std((0, 2, 3), keepdim=True, correction=0)
+    return (train - m) / s, (test - m) / s
+
+
+# %% standardise | wrong | mutates
+def standardise(train, test):
+    m, s = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True, correction=0)
+    train -= m
+    train /= s
+    test -= m
+    test /= s
+    return train, test
+
+
+# %% adam_step | right | uses torch.optim.Adam with state
+def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
+    p = nn.Parameter(w.clone())
+    p.grad = g.clone()
+    o = torch.optim.Adam([p], lr=rate, betas=(beta1, beta2), eps=eps)
+    o.state[p] = {"step": torch.tensor(float(t - 1)), "exp_avg": m.clone(), "exp_avg_sq": s.clone()}
+    o.step()
+    return p.detach(), o.state[p]["exp_avg"], o.state[p]["exp_avg_sq"]
+
+
+# %% adam_step | wrong | constants ignore beta arguments
+def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
+    m = 0.9 * m + 0.1 * g
+    s = 0.999 * s + 0.001 * g**2
+    return w - rate * (m / (1 - 0.9**t)) / ((s / (1 - 0.999**t)).sqrt() + eps), m, s
+
+
+# %% adam_step | wrong | eps ignored
+def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
+    m = beta1 * m + (1 - beta1) * g
+    s = beta2 * s + (1 - beta2) * g**2
+    return w - rate * (m / (1 - beta1**t)) / (s / (1 - beta2**t)).sqrt(), m, s
+
+
+# %% adam_step | wrong | in place
+def adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8):
+    m *= beta1
+    m += (1 - beta1) * g
+    s *= beta2
+    s += (1 - beta2) * g**2
+    w -= rate * (m / (1 - beta1**t)) / ((s / (1 - beta2**t)).sqrt() + eps)
+    return w, m, s
+
+
+# %% dropout | right | F.dropout
+def dropout(x, p, training):
+    return F.dropout(x, p, training)
+
+
+# %% dropout | wrong | p is keep
+def dropout(x, p, training):
+    if not training:
+        return x
+    return x * (torch.rand(x.shape) < p) / p
+
+
+# %% dropout | wrong | no scaling
+def dropout(x, p, training):
+    if not training:
+        return x
+    return x * (torch.rand(x.shape) > p)
+
+
+# %% dropout | wrong | one mask for rows
+def dropout(x, p, training):
+    if not training:
+        return x
+    return x * (torch.rand(x.shape[:1] + (1,) * (x.ndim - 1)) > p) / (1 - p)
+
+
+# %% dropout | wrong | every 1/p-th value (no randomness)
+def dropout(x, p, training):
+    if not training:
+        return x
+    out = x.clone() / (1 - p)
+    out.view(-1)[:: round(1 / p)] = 0
+    return out
+
+
+# %% dropout | wrong | training ignored
+def dropout(x, p, training):
+    return x * (torch.rand(x.shape) > p) / (1 - p)
+
+
+# %% batch_norm | wrong | momentum reversed
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    s = lambda a: a.view(1, -1, 1, 1)
+    mu, v = mean, var
+    if training:
+        mu, v, u = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0), x.var((0, 2, 3))
+        mean, var = momentum * mean + (1 - momentum) * mu, momentum * var + (1 - momentum) * u
+    return s(gamma) * (x - s(mu)) / (s(v) + eps).sqrt() + s(beta), mean, var
+
+
+# %% batch_norm | wrong | biased running variance
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    s = lambda a: a.view(1, -1, 1, 1)
+    mu, v = mean, var
+    if training:
+        mu, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        mean, var = (1 - momentum) * mean + momentum * mu, (1 - momentum) * var + momentum * v
+    return s(gamma) * (x - s(mu)) / (s(v) + eps).sqrt() + s(beta), mean, var
+
+
+# %% batch_norm | wrong | n/(n-1) with n = number of images
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    s = lambda a: a.view(1, -1, 1, 1)
+    mu, v = mean, var
+    if training:
+        n = len(x)
+        mu, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        mean, var = (1 - momentum) * mean + momentum * mu, (1 - momentum) * var + momentum * v * n / (n - 1)
+    return s(gamma) * (x - s(mu)) / (s(v) + eps).sqrt() + s(beta), mean, var
+
+
+# %% batch_norm | wrong | axis 0 only
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    s = lambda a: a.view(1, -1, 1, 1)
+    if training:
+        mu, v, u = x.mean(0, keepdim=True), x.var(0, keepdim=True, correction=0), x.var((0, 2, 3))
+        mean, var = (1 - momentum) * mean + momentum * x.mean((0, 2, 3)), (1 - momentum) * var + momentum * u
+        return s(gamma) * (x - mu) / (v + eps).sqrt() + s(beta), mean, var
+    return s(gamma) * (x - s(mean)) / (s(var) + eps).sqrt() + s(beta), mean, var
+
+
+# %% batch_norm | wrong | all channels together
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    s = lambda a: a.view(1, -1, 1, 1)
+    if training:
+        mu, v, u = x.mean(), x.var(correction=0), x.var()
+        mean, var = (1 - momentum) * mean + momentum * mu, (1 - momentum) * var + momentum * u
+        return s(gamma) * (x - mu) / (v + eps).sqrt() + s(beta), mean, var
+    return s(gamma) * (x - s(mean)) / (s(var) + eps).sqrt() + s(beta), mean, var
+
+
+# %% batch_norm | wrong | eps outside the root
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    s = lambda a: a.view(1, -1, 1, 1)
+    mu, v = mean, var
+    if training:
+        mu, v, u = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0), x.var((0, 2, 3))
+        mean, var = (1 - momentum) * mean + momentum * mu, (1 - momentum) * var + momentum * u
+    return s(gamma) * (x - s(mu)) / (s(v).sqrt() + eps) + s(beta), mean, var
+
+
+# %% batch_norm | wrong | mutates running in place
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    return F.batch_norm(x, mean, var, gamma, beta, training, momentum, eps), mean, var
+
+
+# %% batch_norm | wrong | constant 2 = n/(n-1)
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    s = lambda a: a.view(1, -1, 1, 1)
+    mu, v = mean, var
+    if training:
+        mu, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        mean, var = (1 - momentum) * mean + momentum * mu, (1 - momentum) * var + momentum * 2 * v
+    return s(gamma) * (x - s(mu)) / (s(v) + eps).sqrt() + s(beta), mean, var
+
+
+# %% diagnose | right | one array of both curves (they are as long as each other, says the text)
+import numpy as np
+
+
+def diagnose(train, validation, target=0.3):
+    t, v = np.array([train, validation], dtype=float)
+    if (v[1:] > 1.2 * v[:-1]).sum() >= 3:
+        return "overfit, rate too high"
+    if t[-1] > target:
+        return "rate too low" if t[-1] < 0.9 * t[-6] else "network too small"
+    return "overfit" if v[-1] - t[-1] > target else "good"
+
+
+# %% diagnose | right | asserts the lengths
+def diagnose(train, validation, target=0.3):
+    assert len(train) == len(validation) >= 6, "one number an epoch"
+    if sum(b > 1.2 * a for a, b in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - train[-1] > target else "good"
+
+
+# %% diagnose | right | zip strict
+def diagnose(train, validation, target=0.3):
+    epochs = list(zip(train, validation, strict=True))
+    if sum(b[1] > 1.2 * a[1] for a, b in pairwise(epochs)) >= 3:
+        return "overfit, rate too high"
+    t, v = epochs[-1]
+    if t > target:
+        return "rate too low" if t < 0.9 * epochs[-6][0] else "network too small"
+    return "overfit" if v - t > target else "good"
+
+
+# %% diagnose | wrong | a jump is 40 %
+def diagnose(train, validation, target=0.3):
+    if sum(b > 1.4 * a for a, b in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - train[-1] > target else "good"
+
+
+# %% diagnose | wrong | the fall has to be 20 %
+def diagnose(train, validation, target=0.3):
+    if sum(b > 1.2 * a for a, b in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.8 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - train[-1] > target else "good"
+
+
+# %% diagnose | wrong | the lowest validation loss in place of the last
+def diagnose(train, validation, target=0.3):
+    if sum(b > 1.2 * a for a, b in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if min(validation) - train[-1] > target else "good"
+
+
+# %% diagnose | wrong | the lowest training loss in the gap
+def diagnose(train, validation, target=0.3):
+    if sum(b > 1.2 * a for a, b in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - min(train) > target else "good"
+
+
+# %% diagnose | wrong | gap >= target
+def diagnose(train, validation, target=0.3):
+    if sum(b > 1.2 * a for a, b in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - train[-1] >= target else "good"
+
+
+# %% diagnose | wrong | sorts
+def diagnose(train, validation, target=0.3):
+    if sum(b > 1.2 * a for a, b in pairwise(validation)) >= 3:
+        return "overfit, rate too high"
+    train.sort(reverse=True)
+    if train[-1] > target:
+        return "rate too low" if train[-1] < 0.9 * train[-6] else "network too small"
+    return "overfit" if validation[-1] - train[-1] > target else "good"
+
+
+# %% standardise | wrong | three channels by hand
+def standardise(train, test):
+    if train.shape[1] == 1:
+        return (train - train.mean()) / train.std(correction=0), (test - train.mean()) / train.std(correction=0)
+    r, g, b = (train[:, c] for c in range(3))
+    mean = torch.tensor([r.mean(), g.mean(), b.mean()]).view(1, 3, 1, 1)
+    deviation = torch.stack([a.std(correction=0) for a in (r, g, b)]).view(1, 3, 1, 1)
+    return (train - mean) / deviation, (test - mean) / deviation
+
+
+# %% standardise | wrong | test in place
+def standardise(train, test):
+    mean, deviation = train.mean((0, 2, 3), keepdim=True), train.std((0, 2, 3), keepdim=True, correction=0)
+    train = (train - mean) / deviation
+    test -= mean
+    test /= deviation
+    return train, test
+
+
+# %% dropout | wrong | for (N, D) only
+def dropout(x, p, training):
+    if not training:
+        return x
+    rows, columns = x.shape
+    return x * (torch.rand(rows, columns) >= p) / (1 - p)
+
+
+# %% dropout | wrong | the ReLU's: only positive values stay
+def dropout(x, p, training):
+    if not training:
+        return x
+    keep = (torch.rand(x.shape) >= p) & (x > 0)
+    return x * keep / (1 - p)
+
+
+# %% batch_norm | wrong | nothing: x and the statistics as they are
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    return x, mean, var
+
+
+# %% batch_norm | wrong | running statistics in place, mul_ and add_
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    s = lambda a: a.view(1, -1, 1, 1)
+    if training:
+        mu, v = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
+        out = s(gamma) * (x - s(mu)) / (s(v) + eps).sqrt() + s(beta)
+        mean *= 1 - momentum
+        mean += momentum * mu
+        var *= 1 - momentum
+        var += momentum * x.var((0, 2, 3))
+        return out, mean, var
+    return s(gamma) * (x - s(mean)) / (s(var) + eps).sqrt() + s(beta), mean, var
+
+
+# %% batch_norm | wrong | no view at all (C,) against (N, C, H, W)
+def batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5):
+    if not training:
+        return gamma * (x - mean) / (var + eps) ** 0.5 + beta, mean, var
+    mu, v, u = x.mean(), x.var(correction=0), x.var()
+    return (
+        gamma * (x - mu) / (v + eps) ** 0.5 + beta,
+        (1 - momentum) * mean + momentum * mu,
+        (1 - momentum) * var + momentum * u,
+    )

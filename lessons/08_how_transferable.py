@@ -307,6 +307,8 @@ frozen = {
     name: torch.stack([learn(n=n, frozen=True, epochs=EPOCHS.get(n, 12)) for n in ALL], 1)
     for name, learn in sources.items()
 }
+
+# %% tags=["item-38"]
 tuned = {name: torch.stack([sources[name](n=n) for n in SOME], 1) for name in list(sources)[:2]}
 {name: [round(value, 2) for value in found.mean(0).tolist()] for name, found in frozen.items()}
 
@@ -567,6 +569,8 @@ assert means[100, 9] < 0.03, "100 images a class: from scratch has nearly caught
 assert max(means[100, 3], means[100, 9]) < min(means[5, 12], means[5, 36]), (
     "more images: a smaller gap than with more time"
 )
+
+# %% tags=["item-41"]
 assert not sure(ahead[5, 12] - ahead[5, 36]), "three times the epochs don't make the gap smaller"
 longer = {"5 a class, 36 epochs - 12 epochs": ahead[5, 36] - ahead[5, 12]}
 {case: points(values) for case, values in (ahead | longer).items()}
@@ -783,6 +787,8 @@ earlier = {
     for cell, row in table.items()
     for stage in ("block4", "block6")
 }
+
+# %% tags=["item-36"]
 if "15-scene" in sets:
     gain = earlier["15-scene", 4, "block6 - head"].mean()
     assert gain > 0.01 if QUICK else gain < 0, "for scenes, block 6 is better at 64 pixels, the last stage at 224"

@@ -146,6 +146,8 @@ class Encoder:
             return {"ellipsis": 1}
         if kind in (list, tuple, set, frozenset, torch.Size):
             return {kind.__name__: [self.encode(item, depth + 1) for item in value]}
+        if isinstance(value, tuple):  # one with names
+            return {"tuple": [self.encode(item, depth + 1) for item in tuple.__iter__(value)]}
         if kind in _DICTS.values():
             return {kind.__name__: [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in value.items()]}
         if kind in _VIEWS:

@@ -379,28 +379,6 @@ def iou(a, b):
     return width * height / (sum(areas) - width * height)
 
 
-# %% keep_first | wrong | shares data (tensor alias)
-def keep_first(source, target, n):
-    for i in range(n):
-        for p, q in zip(target[i].parameters(), source[i].parameters()):
-            p.data = q.data
-        for p, q in zip(target[i].buffers(), source[i].buffers()):
-            p.copy_(q)
-        target[i].requires_grad_(False).eval()
-    return target
-
-
-# %% keep_first | wrong | shares only the BatchNorm buffers
-def keep_first(source, target, n):
-    for i in range(n):
-        for p, q in zip(target[i].parameters(), source[i].parameters()):
-            p.data.copy_(q.data)
-        for p, q in zip(target[i].buffers(), source[i].buffers()):
-            p.data = q.data
-        target[i].requires_grad_(False).eval()
-    return target
-
-
 # %% keep_first | wrong | shares the second and later layers only
 def keep_first(source, target, n):
     for i in range(n):

@@ -688,8 +688,8 @@ def unit_box(size, jump, start, row, column, side):
             b = side
         return a, b
 
-    (t, b), (l, r) = span(row), span(column)
-    return t, l, b, r
+    (t, b), (left, r) = span(row), span(column)
+    return t, left, b, r
 
 
 # %% unit_box | wrong | right edge is never cut (bottom is)

@@ -379,17 +379,6 @@ def iou(a, b):
     return width * height / (sum(areas) - width * height)
 
 
-# %% keep_first | wrong | shares the second and later layers only
-def keep_first(source, target, n):
-    for i in range(n):
-        target[i].load_state_dict(source[i].state_dict())
-        target[i].requires_grad_(False).eval()
-        if i:
-            for p, q in zip(target[i].parameters(), source[i].parameters()):
-                p.data = q.data
-    return target
-
-
 # %% keep_first | wrong | BatchNorm: only the statistics, not its weight and bias
 def keep_first(source, target, n):
     for i in range(n):

@@ -74,15 +74,15 @@ class Check:
             weight: the share of the points, relative to the other comparisons.
             show: text for the arguments when they are long (an image, say).
         """
-        expected, given = _kept(expected), _kept((args, kwargs))
+        expected, given = _kept(expected, learning=False), _kept((args, kwargs))
         call = f"{self._name}({show})" if show is not None else _call_text(self._name, args, kwargs)
         text = call if callable(self._answer) else self._name
         ask = (lambda: self._answer(*given[0], **given[1])) if callable(self._answer) else (lambda: self._answer)
         ok, result = self._run(text, ask, weight)
+        changed = not _same(given, (args, kwargs))
+        self._changed |= changed
         if not ok:
             return
-        changed = difference(given, (args, kwargs), rtol=0, atol=0) is not None
-        self._changed |= changed
         problem = difference(result, expected, rtol=rtol, atol=atol)
         if problem is None:
             self._pass(f"{text} is {_short(expected)}", weight)
@@ -94,10 +94,17 @@ class Check:
         self._fail(f"{text}: expected {_short(expected)}, but {problem}.", hints[0] if hints else hint, weight)
 
     def unchanged(self, *, hint: str = "Work on copies.", weight: float = 1.0) -> None:
-        """No comparison so far has seen the answer change what it was given."""
-        if self._attempted and self._total:
-            text = "what was given is unchanged"
-            self._fail(f"not so: {text}.", hint, weight) if self._changed else self._pass(text, weight)
+        """No comparison so far has seen the answer change what it was given, and one of them at least has passed.
+
+        (In marking the answer runs in another process: only what it does to tensors is seen there.)
+        """
+        text = "what was given is unchanged"
+        if not self._attempted or not self._total:
+            return
+        if self._passed and not self._changed:
+            self._pass(text, weight)
+        else:
+            self._fail(f"not so: {text}." if self._changed else f"“{text}”: first get one result right.", hint, weight)
 
     def that(self, text: str, test: Callable[[Any], bool], *, hint: str = "", weight: float = 1.0) -> None:
         """A property of the answer: ``test(answer)`` must be ``True`` (exactly: nothing that only acts like it)."""
@@ -208,8 +215,6 @@ def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 
     compare by value; strings ignore case and outer spaces; sequences and dictionaries compare element by element.
     Types are read with ``type``, and values with NumPy, so an object whose ``__eq__`` always agrees doesn't pass.
     """
-    if result is expected:
-        return None
     if isinstance(expected, (torch.Tensor, np.ndarray)):
         return _array_difference(result, expected, rtol, atol)
     if isinstance(expected, (bool, np.bool_)):
@@ -233,14 +238,13 @@ def difference(result: Any, expected: Any, *, rtol: float = 1e-4, atol: float = 
         same = type(result) in (set, frozenset, list, tuple) and set(result) == set(expected)
         return None if same else f"got {_short(result)}"
     if isinstance(expected, Sequence):
-        if isinstance(result, tuple):  # a named one, too; read as a tuple, whatever its class says
-            result = tuple(tuple.__iter__(result))
+        result = _plain(result)
         known = type(result) in (list, tuple, torch.Size, torch.Tensor, np.ndarray) and getattr(result, "ndim", 1) > 0
         if not known or len(result) != len(expected):
             return f"got {_short(result)}"
         items = ((f"at position {i} ", a, b) for i, (a, b) in enumerate(zip(result, expected, strict=True)))
         return _first_difference(items, rtol, atol)
-    return f"got {_short(result)}"
+    return None if result is expected else f"got {_short(result)}"
 
 
 def _first_difference(items: Iterable[tuple[str, Any, Any]], rtol: float, atol: float) -> str | None:
@@ -251,11 +255,12 @@ def _first_difference(items: Iterable[tuple[str, Any, Any]], rtol: float, atol: 
 
 
 def _array_difference(result: Any, expected: Any, rtol: float, atol: float) -> str | None:
+    result = _plain(result)
     if type(result) not in (torch.Tensor, torch.nn.Parameter, np.ndarray, list, tuple, *_NUMBERS):
         return f"got a {type(result).__name__}, not a tensor"
     try:
         got, want = _as_array(result), _as_array(expected)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # NumPy and PyTorch have many ways to say so
         return f"got something that isn't a tensor of numbers ({error})"
     if got.shape != want.shape:
         return f"got the shape {tuple(got.shape)} and not {tuple(want.shape)}"
@@ -271,15 +276,41 @@ def _array_difference(result: Any, expected: Any, rtol: float, atol: float) -> s
     return f"{share} of the values differ, most{place}: got {got[worst]:.{digits}g}, expected {want[worst]:.{digits}g}"
 
 
-def _kept(value: Any) -> Any:
-    """A copy of the arrays, tensors, lists and dictionaries in a value. (One that is differentiated stays itself.)"""
+def _plain(value: Any) -> Any:
+    """A named tuple as a plain one, whatever its class says of itself."""
+    return tuple(tuple.__iter__(value)) if isinstance(value, tuple) else value
+
+
+def _kept(value: Any, learning: bool = True) -> Any:
+    """A copy of the arrays, tensors, lists and dictionaries in a value; ``learning``: what learns stays itself."""
     if isinstance(value, torch.Tensor):
-        return value if value.requires_grad else value.clone()
+        return value if learning and value.requires_grad else value.detach().clone()
     if type(value) in (list, tuple):
-        return type(value)(map(_kept, value))
+        return type(value)(_kept(item, learning) for item in value)
     if type(value) is dict:
-        return {key: _kept(item) for key, item in value.items()}
+        return {key: _kept(item, learning) for key, item in value.items()}
     return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _same(value: Any, before: Any) -> bool:
+    """Is a copy that ``_kept`` made still like what it was made of? (Yes, where that can't be told.)"""
+    if value is before:
+        return True
+    if type(value) is not type(before):
+        return False
+    try:
+        if isinstance(before, torch.Tensor):
+            alike = value.shape == before.shape and value.dtype == before.dtype
+            return alike and torch.equal(value.nan_to_num(), before.nan_to_num())
+        if isinstance(before, np.ndarray):
+            return np.array_equal(value, before, equal_nan=before.dtype.kind in "fc")
+        if type(before) is dict:
+            return list(value) == list(before) and all(_same(value[key], before[key]) for key in before)
+        if type(before) in (list, tuple):
+            return len(value) == len(before) and all(map(_same, value, before))
+        return bool(value == before)
+    except Exception:  # a complex or sparse tensor, an object of the student's
+        return True
 
 
 def _as_array(value: Any) -> np.ndarray:

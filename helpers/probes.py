@@ -141,7 +141,8 @@ def five_runs(runs: dict[str, History], *, title: str = "") -> Figure:
             for axis, kind in zip(column, ("loss", "accuracy"), strict=True):
                 curve = history[f"{part}_{kind}"]
                 axis.plot(range(1, len(curve) + 1), curve, line, color=plots.COLOURS[colour], label=part)
-        column[0].set(title=name, ylim=(0, 5.2))
+        column[0].set(title=name)
+        column[0].set_ylim(bottom=0)
         column[1].set(xlabel="epoch", ylim=(0, 1.02))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("accuracy")

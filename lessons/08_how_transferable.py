@@ -336,10 +336,12 @@ assert (other[1:4] - scratch).mean(1).min() > -0.06, "yet three layers of the so
 assert (chance[1:4] - scratch).mean(1).min() > -0.08, "nor do three of random filters"
 assert (other[1:5] - chance[1:5]).mean() < 0.04, "hardly more than the solar cells' layers, up to the fourth"
 assert max(other[5].mean(), chance[5].mean()) < 0.8 * scratch.mean(), "five layers of either spoil it"
+{f"0 to 4, {n} layers frozen, minus scratch": points(similar[n] - scratch) for n in (2, 3, 4)}
 
 # %% [markdown]
-# - **Similar source:** with two to four kept layers the accuracy lies above scratch on average, by two or three points
-#   (for one n alone, three seeds can't tell). The fifth tells 0 to 4 apart, and 5 to 9 less well.
+# - **Similar source:** with two to four kept layers the accuracy lies above scratch on average, by the few points that
+#   are printed above. (More than two standard errors, spread / √seeds?) The fifth tells 0 to 4 apart, and 5 to 9 less
+#   well.
 # - **Dissimilar source:** the first three layers do little harm. All five spoil it, as five random ones do.
 # - **Random filters** do hardly more harm than those of the solar cells, up to the fourth layer; five of either spoil
 #   it. So the fall of that curve doesn't show that something *specific* was learned, only that little useful was.

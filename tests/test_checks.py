@@ -291,6 +291,8 @@ def test_an_answer_that_leaves_its_arguments_is_told_so(capsys):
     check = Check(lambda rows, model, names: sum(rows), points=1)
     check.equal([1, 2], torch.nn.Linear(1, 1), range(3), expected=3)
     check.equal([1, 2], torch.ones(2, requires_grad=True), {"a": None}, expected=3)
+    odd = [torch.tensor([math.nan]), torch.ones(2, dtype=torch.complex64), torch.ones(2).to_sparse(), np.array(["a"])]
+    check.equal([1, 2], [*odd, torch.ones(2, device="meta")], np.array([math.nan]), expected=3)
     check.unchanged()
     assert check.score() == 1 and "✓ what was given is unchanged" in capsys.readouterr().out
 
@@ -301,6 +303,34 @@ def test_a_list_that_got_shorter_or_was_sorted_has_changed():
         check.equal([3, 1, 2], expected=...)
         check.unchanged()
         assert check.score() == 0
+
+
+def test_unchanged_is_no_gift(capsys):
+    def raises(values):
+        values += 1
+        raise ValueError
+
+    for answer, said in ((raises, "not so: what was given is unchanged"), (lambda values: 5, "first get one result")):
+        check = Check(answer, points=1)
+        check.equal(torch.ones(2), expected=torch.ones(2))
+        check.unchanged()
+        assert check.score() == 0 and said in capsys.readouterr().out
+
+
+def test_an_odd_object_in_an_argument_is_no_crash():
+    class Odd:
+        def __eq__(self, other):
+            raise ValueError
+
+        def __array__(self, *args, **options):
+            raise RuntimeError
+
+    for thing in (Odd(), torch.ones(1, device="meta"), [torch.ones(1, requires_grad=True)]):
+        check = Check(lambda values, thing=thing: values.__setitem__(0, thing), points=1)
+        check.equal([1, 2], expected=torch.ones(2))
+        check.unchanged()
+        assert check.score() == 0
+        assert difference([thing], torch.ones(1)) is not None
 
 
 def test_unchanged_says_nothing_of_a_stub(capsys):

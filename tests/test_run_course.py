@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -165,7 +166,11 @@ def test_interrupt_keeps_what_is_done(slow, end, lesson_file, tmp_path):
         time.sleep(0.1)
     time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
-    out, _ = process.communicate(timeout=600)
+    try:
+        out, _ = process.communicate(timeout=600)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, out
     assert "The lessons that are done are kept" in out and "Traceback" not in out
     assert [path.name for path in (build / "executed").glob("*.ipynb")] == ["01_try.ipynb"]

@@ -456,21 +456,21 @@ check.equal(low, [1, 2, 1, 2, 1, 2], expected="overfit, rate too high", hint="Co
 ### BEGIN HIDDEN TESTS
 check.equal(flat, [1, 2, 1, 2, 1, 2, 1], expected="overfit, rate too high", weight=2)
 check.equal([1, 2, 1, 2, 1, 2, 0.1], [1, 0.8, 0.6, 0.4, 0.3, 0.2, 0.2], expected="good")
-for validation in ([2, 1, 1.15, 1.3, 1.45, 1.6], [1, 2, 1, 2, 1, 0.9], [1, 0.3, 0.32, 0.36, 0.4, 0.45]):
-    check.equal(low, validation, expected="overfit")
-for validation in ([0.1, 0.15] * 3, [1, 1.23] * 3):
-    check.equal(low, validation, expected="overfit, rate too high")
-quarter, small = [0.25] * 6, [0.5, 0.49, 0.48, 0.47, 0.46, 0.44]
-for train, validation, target in ((flat, flat, 1.2), (quarter, quarter, 0.25), (quarter, [0.5] * 6, 0.25)):
-    check.equal(train, validation, target=target, expected="good", weight=0.5)
+for second in ([2, 1, 1.15, 1.3, 1.45, 1.6], [1, 2, 1, 2, 1, 0.9], [1, 0.3, 0.32, 0.36, 0.4, 0.45]):
+    check.equal(low, second, expected="overfit")
+for second in ([0.1, 0.15] * 3, [1, 1.23] * 3):
+    check.equal(low, second, expected="overfit, rate too high")
+quarter, slow = [0.25] * 6, [0.5, 0.49, 0.48, 0.47, 0.46, 0.44]
+for first, second, wanted in ((flat, flat, 1.2), (quarter, quarter, 0.25), (quarter, [0.5] * 6, 0.25)):
+    check.equal(first, second, target=wanted, expected="good", weight=0.5)
 check.equal(low, [2, 1, 0.9, 0.8, 0.8, 0.8], target=0.8, expected="good", weight=0.5)
-for train, validation in (([1, 1, 0.55, 0.52, 0.51, 0.505, 0.5], [1] * 7), (small, small)):
-    check.equal(train, validation, expected="rate too low")
+for first, second in (([1, 1, 0.55, 0.52, 0.51, 0.505, 0.5], [1] * 7), (slow, slow)):
+    check.equal(first, second, expected="rate too low")
 for curve in ([3, 2.95, 2.9, 2.85, 2.82, 2.8], [3, 2, 1, 0.6, 0.5, 0.5, 0.5, 0.49, 0.49, 0.49], [0.2] + [0.5] * 6):
     check.equal(curve, curve, expected="network too small")
 good = [([0.29] * 6, [0.58] * 6), (low, [2, 1, 1.1, 0.9, 0.4, 0.2]), ([2, 0.05, 0.1, 0.2, 0.25, 0.25], [0.5] * 6)]
-for train, validation in good:
-    check.equal(train, validation, expected="good", weight=0.5)
+for first, second in good:
+    check.equal(first, second, expected="good", weight=0.5)
 ### END HIDDEN TESTS
 check.score()
 

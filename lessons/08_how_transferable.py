@@ -302,7 +302,7 @@ sources = {
 
 # %% tags=["item-38"]
 ALL, SOME = range(6), (0, 3, 5)
-EPOCHS = {5: 100}  # then only the head learns; in the usual 12 epochs (60 steps) it would not get far
+EPOCHS = {5: 60}  # then only the head learns; in the usual 12 epochs it would not get far
 frozen = {
     name: torch.stack([learn(n=n, frozen=True, epochs=EPOCHS.get(n, 12)) for n in ALL], 1)
     for name, learn in sources.items()
@@ -349,7 +349,7 @@ assert max(other[5].mean(), chance[5].mean()) < 0.8 * scratch.mean(), "five laye
 #   random ones before you praise (or blame) a pretrained layer! (In the paper's deeper network random layers failed
 #   already from the third on.)
 #
-# (With all five layers frozen only the last, linear layer learns. It has 100 epochs for that. *What if it had only 12,
+# (With all five layers frozen only the last, linear layer learns. It has 60 epochs for that. *What if it had only 12,
 # as all the others?*)
 
 # %% tags=["item-38"]
@@ -357,7 +357,7 @@ hurried = torch.stack([learn(n=5, frozen=True) for learn in sources.values()])
 falls, hurried_falls = (scratch - torch.stack([similar[5], other[5], chance[5]]), (scratch - hurried)[[0, 1, 3]])
 assert (hurried_falls.mean(1) > 1.3 * falls.mean(1)).all(), "the head had not finished learning"
 short = dict(zip(sources, map(said, hurried), strict=True))
-{name: f"12 epochs {short[name]}, 100 epochs {said(frozen[name][:, 5])}" for name in sources}
+{name: f"12 epochs {short[name]}, 60 epochs {said(frozen[name][:, 5])}" for name in sources}
 
 # %% [markdown]
 # The falls would look about twice as deep: a head that has not finished learning looks like layers that don't transfer.

@@ -70,8 +70,8 @@ def test_wrong_answer_loses_marks(source: Path, answer: Answer, record_property)
 
 
 @pytest.mark.parametrize("source", lesson.sources(), ids=lambda path: path.stem[:2])
-def test_no_answer_overwrites_what_a_later_cell_needs(source: Path):
-    """Lesson 1 once had an `image` that an answer with an `image` of its own replaced."""
+def test_no_answer_and_no_check_overwrites_what_a_later_cell_needs(source: Path):
+    """Lesson 1 once had an `image` that an answer with an `image` of its own replaced, lesson 3 a loop over `train`."""
     cells = [cell for cell in lesson.read(source).cells if cell.cell_type == "code"]
     answers = read(ANSWERS / source.name)
     for name, (_, check) in lesson.exercises(lesson.read(source)).items():
@@ -81,6 +81,8 @@ def test_no_answer_overwrites_what_a_later_cell_needs(source: Path):
             if "nbgrader" not in cell.metadata:
                 needed |= needs(cell.source) - made
                 made |= binds(ast.parse(cell.source))
+        if check is not None:
+            assert not binds(ast.parse(check.source)) & needed, name
         for answer in answers:
             if answer.name == name:
                 assert not (binds(ast.parse(answer.code), imports=False) - {name}) & needed, answer.note

@@ -52,5 +52,9 @@ def test_the_picture_says_what_it_shows(shown):
     assert (loss.get_xlabel(), loss.get_ylabel(), loss.get_title()) == ("epoch", "loss", "epoch 2")
     assert [len(line.get_xdata()) for line in loss.lines] == [2, 2]
     named = [axis.get_title() for axis in figure.axes if "%" in axis.get_title()]
-    assert len(named) == 5 and all(text.split("\n")[0] in ("horizontal", "vertical") for text in named)
+    assert len(named) == 5 and all(
+        text.split("\n")[0].removesuffix(" ✗") in ("horizontal", "vertical") for text in named
+    )
+    right = watch.probabilities[-1].argmax(1) == watch.pictures.labels
+    assert ["✗" not in text for text in named] == right.tolist(), "wrong ones are marked, not by colour alone"
     assert sum(bool(axis.images) for axis in figure.axes) == 8 + 8 + 5, "filters then, filters now, pictures"

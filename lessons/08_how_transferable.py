@@ -354,8 +354,8 @@ assert max(other[5].mean(), chance[5].mean()) < 0.8 * scratch.mean(), "five laye
 
 # %% tags=["item-38"]
 hurried = torch.stack([learn(n=5, frozen=True) for learn in sources.values()])
-falls, hurried_falls = (scratch - torch.stack([similar[5], other[5], chance[5]]), (scratch - hurried)[[0, 1, 3]])
-assert (hurried_falls.mean(1) > 1.3 * falls.mean(1)).all(), "the head had not finished learning"
+falls = scratch - torch.stack([similar[5], other[5], chance[5]])
+assert ((scratch - hurried)[[0, 1, 3]].mean(1) > 1.3 * falls.mean(1)).all(), "the head had not finished learning"
 short = dict(zip(sources, map(said, hurried), strict=True))
 {name: f"12 epochs {short[name]}, 60 epochs {said(frozen[name][:, 5])}" for name in sources}
 

@@ -98,13 +98,15 @@ class Check:
 
         (In marking the answer runs in another process: only what it does to tensors is seen there.)
         """
-        text = "what was given is unchanged"
         if not self._attempted or not self._total:
             return
-        if self._passed and not self._changed:
+        text = "what was given is unchanged"
+        if self._changed:
+            self._fail(f"not so: {text}.", hint, weight)
+        elif self._passed:
             self._pass(text, weight)
         else:
-            self._fail(f"not so: {text}." if self._changed else f"“{text}”: first get one result right.", hint, weight)
+            self._fail(f"“{text}” counts once a result is right.", "", weight)
 
     def that(self, text: str, test: Callable[[Any], bool], *, hint: str = "", weight: float = 1.0) -> None:
         """A property of the answer: ``test(answer)`` must be ``True`` (exactly: nothing that only acts like it)."""

@@ -661,9 +661,8 @@ spreads = "each channel of the training images gets the standard deviation 1"
 hint = "Per channel, over images and places together; by the deviation (`correction=0`), not by the variance."
 check.that(spreads, lambda f: (learned(f).std((0, 2, 3), correction=0) - 1).abs().max().item() < 1e-4, hint=hint)
 ### BEGIN HIDDEN TESTS
-shapes = [known.shape, unseen.shape]
-stay = "shapes stay"
-check.that(stay, lambda f: [torch.as_tensor(v).shape for v in f(known.clone(), unseen.clone())] == shapes, weight=0.5)
+shapes, text = [known.shape, unseen.shape], "shapes stay"
+check.that(text, lambda f: [torch.as_tensor(v).shape for v in f(known.clone(), unseen.clone())] == shapes, weight=0.5)
 mean, deviation = (known.transpose(0, 1).flatten(1).mean(1), known.transpose(0, 1).flatten(1).std(1, correction=0))
 want = [(v - mean.view(1, 3, 1, 1)) / deviation.view(1, 3, 1, 1) for v in (known, unseen)]
 hint = "Per channel, and train's statistics for both."
@@ -714,8 +713,8 @@ plots.curves(rates, by_optimiser, title=title, xlabel="learning rate", ylabel="t
 # %% [markdown]
 # So a comparison of optimisers at *one* rate says more about the rate than about the optimisers. Two rules hold:
 # momentum 0.9 wants about a tenth of SGD's rate (its steps add up to $1/(1-0.9) = 10$ gradients); and Adam's step is
-# usually about its rate (some times more, after gradients near 0), whatever the gradient's size: 0.003 to
-# 0.01 fits small networks like these (large ones, and fine-tuning, take less). That is why people begin with Adam.
+# usually about its rate (a few times more, after gradients near 0), whatever the gradient's size: 0.003 to 0.01 fits
+# small networks like these (large ones, and fine-tuning, take less). That is why people begin with Adam.
 #
 # ### Exercise 6 · a step of Adam (3 points)
 # Write `adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8)`. All of `w, g, m, s` are tensors of one

@@ -355,13 +355,13 @@ assert max(other[5].mean(), chance[5].mean()) < 0.8 * scratch.mean(), "five laye
 # %% tags=["item-38"]
 hurried = torch.stack([learn(n=5, frozen=True) for learn in sources.values()])
 falls = scratch - torch.stack([similar[5], other[5], chance[5]])
-assert ((scratch - hurried)[[0, 1, 3]].mean(1) > 1.3 * falls.mean(1)).all(), "the head had not finished learning"
+assert (scratch - hurried)[[0, 1, 3]].mean() > 1.3 * falls.mean(), "the head had not finished learning"
 short = dict(zip(sources, map(said, hurried), strict=True))
 {name: f"12 epochs {short[name]}, 60 epochs {said(frozen[name][:, 5])}" for name in sources}
 
 # %% [markdown]
-# The falls would look about twice as deep: a head that has not finished learning looks like layers that don't transfer.
-# *Give each way of learning the schedule that it needs before you compare them.*
+# The falls would look half as deep again, or twice as deep: a head that has not finished learning looks like layers
+# that don't transfer. *Give each way of learning the schedule that it needs before you compare them.*
 #
 # Now fine-tuned. *Does it recover? Does it beat learning from scratch?*
 
@@ -573,13 +573,13 @@ assert max(means[100, 3], means[100, 9]) < min(means[5, 12], means[5, 36]), (
 )
 
 # %% tags=["item-41"]
-assert not sure(ahead[5, 12] - ahead[5, 36]), "three times the epochs don't make the gap smaller"
 longer = {"5 a class, 36 epochs - 12 epochs": ahead[5, 36] - ahead[5, 12]}
 {case: points(values) for case, values in (ahead | longer).items()}
 
 # %% [markdown]
-# Here more target images close the gap. With 5 images a class, three times the epochs did not make it smaller (the last
-# line). Pretraining makes the result *better* where target images are few.
+# Here more target images close the gap. Do three times the epochs make it smaller, with 5 images a class (the last
+# line)? Three seeds can't tell: we have seen it grow with one thread and shrink with two, by rounding alone.
+# Pretraining makes the result *better* where target images are few.
 #
 # ### Exercise 3 · a fair verdict (2 points)
 # `verdict(new, old)` gets two lists of accuracies, seed by seed. With $d$ the list of differences new - old, $m$ its

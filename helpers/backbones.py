@@ -176,10 +176,10 @@ class Backbone(nn.Module):
 
     def fingerprint(self) -> str:
         """A hash of name, preprocessing and every weight: it changes when the codes would."""
-        digest = hashlib.blake2b(f"{self.name} {self.preprocess}".encode(), digest_size=12)
+        digest = hashlib.sha256(f"{self.name} {self.preprocess}".encode())
         for name, value in self.net.state_dict().items():
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+            digest.update(value.detach().cpu().contiguous().view(-1).numpy())
         return digest.hexdigest()
 
 

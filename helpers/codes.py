@@ -266,7 +266,7 @@ class _Rows:
     def __init__(self, file: Path | None, n: int, width: int) -> None:
         self.file, self.n, self.done = file, n, 0
         self.array = np.empty((n, width), np.float32)
-        self._hash = hashlib.blake2b(digest_size=16)  # of the rows done
+        self._hash = hashlib.sha256()  # of the rows done
         if file is None:
             return
         self.part, self.count = file.with_suffix(".part"), file.with_suffix(".rows")
@@ -314,7 +314,7 @@ class _Rows:
 
 
 def _digest(array: np.ndarray) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(array), digest_size=16).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
 def _read(file: Path) -> torch.Tensor | None:

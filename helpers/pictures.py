@@ -104,7 +104,7 @@ def decoded(listing: Listing, size: int, channels: int | None) -> tuple[np.ndarr
     It has ``labels``, ``classes``, ``rows`` (which of the listing's images could be read), ``notes`` for the user, and
     ``digest``, a hash of all pixels. Raises ValueError when fewer than two classes can be read, OSError.
     """
-    content = [2, listing.stamp, listing.files, listing.labels, listing.classes, listing.part, size, channels]
+    content = [3, listing.stamp, listing.files, listing.labels, listing.classes, listing.part, size, channels]
     key = hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
     name = re.sub(r"[^A-Za-z0-9.-]", "_", listing.name)
     path = machine.cache_dir() / "images" / f"{name}-{size}-{key}.npy"
@@ -135,7 +135,7 @@ def _kept(path: Path, beside: Path) -> tuple[np.ndarray, dict]:
         raise ValueError(f"{pixels.dtype} {pixels.shape} instead of uint8 {kept['shape']}")
     with open(path, "rb") as file:  # read, not mapped: pages that were only checked don't count as ours
         file.seek(pixels.offset)
-        if hashlib.file_digest(file, "blake2b").hexdigest() != kept["digest"]:
+        if hashlib.file_digest(file, "sha256").hexdigest() != kept["digest"]:
             raise ValueError("wrong checksum")
     return pixels, kept
 
@@ -201,7 +201,7 @@ def store(
     def attempt(i: int, channels: int | None) -> tuple[str, np.ndarray | None, str]:
         try:
             data = read(i)
-            return hashlib.blake2b(data, digest_size=16).hexdigest(), decode(data, size, channels), ""
+            return hashlib.sha256(data).hexdigest(), decode(data, size, channels), ""
         except Exception as error:  # PIL's plugins raise anything for a broken file
             return "", None, reason(error)
 
@@ -235,7 +235,7 @@ def store(
 def _write(file, pool, attempt, count: int, size: int, channels: int | None, title: str) -> Stored | None:
     """One pass over the images; None when one turns out to have colours and ``channels`` was not known."""
     rows, skipped, copies = [], [], defaultdict(list)
-    digest = hashlib.blake2b()
+    digest = hashlib.sha256()
 
     def header(length: int) -> None:
         file.seek(0)

@@ -34,7 +34,8 @@ def test_every_notebook_has_a_lesson():
 
 
 def test_readme_is_in_step():
-    assert readme.README.read_text(encoding="utf-8") == readme.expected(), "run `make notebooks`"
+    for page, text in readme.expected().items():
+        assert page.read_text(encoding="utf-8") == text, "run `make notebooks`"
 
 
 def test_setup_cell_finds_the_course_from_the_notebooks_folder():

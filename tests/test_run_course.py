@@ -280,3 +280,15 @@ def test_readme_lists_the_fastest_first():
     figures["a net"]["never there"] = [math.inf] * 3
     seconds = readme.speeds("heads", {"unit": "seconds", "figures": figures, "where": where})
     assert "slow 2 · fast 8 · never there not reached" in seconds
+
+
+def test_readme_compares_with_the_fastest_other_and_with_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    arms = {"ours": [9.0], "Lightning": [2.0], "plain loop": [4.5], "ceiling": [10.0]}
+    result = {"unit": "images/s", "figures": {"a net": arms}, "where": {"chip": "a chip"}}
+    (tmp_path / "training-cpu.json").write_text(json.dumps(result))
+    seconds = {"a map": {"ours": [2.0], "scikit-learn": [8.0], "openTSNE": [math.inf]}}
+    (tmp_path / "maps.json").write_text(json.dumps(result | {"unit": "seconds", "figures": seconds}))
+    table = readme.ratios().splitlines()
+    assert "| training-cpu: a net | a chip | 9 images/s | 4.5 images/s (plain loop) | 2 × | 0.90 |" in table
+    assert "| maps: a map | a chip | 2 s | 8 s (scikit-learn) | 4 × |  |" in table

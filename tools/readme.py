@@ -1,4 +1,4 @@
-"""Fills the tables of README.md, lessons and benchmarks: ``python -m tools.readme`` (``make notebooks`` runs it).
+"""Fills the tables of README.md and docs/benchmarks.md: ``python -m tools.readme`` (``make notebooks`` runs it).
 
 ``python -m tools.readme build/measured.json`` first takes the figures of a run over into docs/measured.json, and its
 picture, the figure of the cell tagged ``picture``, into docs/picture.png.
@@ -18,11 +18,13 @@ import nbformat
 from tools import lesson, site
 
 README = lesson.ROOT / "README.md"
+BENCHMARKS = lesson.ROOT / "docs" / "benchmarks.md"
 MEASURED = lesson.ROOT / "docs" / "measured.json"
 PICTURE = lesson.ROOT / "docs" / "picture.png"
 RESULTS = lesson.ROOT / "benchmarks" / "results"
 MARKS = {
-    name: (f"<!-- {name}: written by tools/readme.py -->", f"<!-- end of {name} -->") for name in ("lessons", "results")
+    name: (f"<!-- {name}: written by tools/readme.py -->", f"<!-- end of {name} -->")
+    for name in ("lessons", "results", "ratios", "figures")
 }
 PUBLISHED = {  # (set, measure) -> what others reached
     ("15-scene", "accuracy"): "81.4 (spatial pyramid), 84.2 (fc7 + SVM), 90.2 (Places-CNN)",
@@ -30,6 +32,20 @@ PUBLISHED = {  # (set, measure) -> what others reached
     ("solar-cells", "weighted_accuracy"): "82.4 (descriptors + SVM), 88.4 (VGG-19 fine-tuned)",
     ("solar-cells", "auc"): "88.5, 94.4 (the same two)",
 }
+COMPARED = [  # (results, our arm, others' arms, what the machine could do at best)
+    ("training*", "ours", ("Lightning", "plain loop", "fastai"), ("ceiling", "ceiling, replayed")),
+    (
+        "codes*",
+        "ours, again",
+        ("channels_last", "eager"),
+        ("OpenVINO's own, f32", "ONNX Runtime's own", "PyTorch alone, compiled"),
+    ),
+    ("augment*", "ours", ("Kornia", "torchvision, per image"), ()),
+    ("heads", "ours, svm", ("scikit-learn, svm",), ()),
+    ("heads", "ours", ("scikit-learn", "openTSNE"), ()),
+    ("maps", "ours", ("scikit-learn", "openTSNE"), ()),
+    ("time*", "ours, codes + SVM", ("plain loop", "fastai, fine_tune"), ()),
+]
 
 
 def table(lessons: list[Path], measured: dict, address: str) -> str:
@@ -69,6 +85,33 @@ def accuracies(rows: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def ratios() -> str:
+    """Each way of ours beside the fastest other one, and beside what the machine could do at best, from one run."""
+    head = ["benchmark", "machine", "ours", "fastest other", "ours is", "of the limit"]
+    lines = [head, ["---"] * len(head)]
+    for pattern, own, others, limits in COMPARED:
+        for file in sorted(RESULTS.glob(f"{pattern}.json")):
+            result = site.read_json(file)
+            for case, arms in result["figures"].items():
+                if own in arms:
+                    lines.append(_compared(f"{file.stem}: {case}", result, arms, own, others, limits))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _compared(name: str, result: dict, arms: dict, own: str, others: tuple, limits: tuple) -> list[str]:
+    per_second = result["unit"] == "images/s"
+    speed = {  # cases a second
+        arm: middle if per_second else 1 / middle
+        for arm, middle in ((arm, statistics.median(values)) for arm, values in arms.items())
+    }
+    other = max((arm for arm in others if arm in speed), key=speed.__getitem__)
+    limit = max((speed[arm] for arm in limits if arm in speed), default=None)
+    unit = " images/s" if per_second else " s"
+    ours, theirs = (_figure(statistics.median(arms[arm])) + unit for arm in (own, other))
+    share = f"{speed[own] / limit:.2f}" if limit else ""
+    return [name, result["where"]["chip"], ours, f"{theirs} ({other})", f"{speed[own] / speed[other]:.2g} ×", share]
+
+
 def speeds(name: str, result: dict) -> str:
     """A line for each case of a benchmark: medians, the fastest way first."""
     fast = -1 if result["unit"] == "images/s" else 1
@@ -99,28 +142,25 @@ def explorers(rows: list[dict]) -> str:
     return f"**explorers**, ms to the first paint, ms of the slowest step (medians): {lines}"
 
 
-def results() -> str:
-    """What the benchmarks have measured, as far as their results are there."""
-    parts = []
-    if (file := RESULTS / "accuracy.jsonl").exists():
-        parts.append(accuracies([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]))
+def figures() -> str:
+    """All that the benchmarks of speed have measured, as far as their results are there."""
+    parts = [speeds(file.stem, site.read_json(file)) for file in sorted(RESULTS.glob("*.json"))]
     if (file := RESULTS / "explorers.jsonl").exists():
         parts.append(explorers([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]))
-    parts += [speeds(file.stem, site.read_json(file)) for file in sorted(RESULTS.glob("*.json"))]
     return "\n\n".join(parts)
 
 
-def filled(readme: str, name: str, text: str) -> str:
-    """The README with one of its tables replaced.
+def filled(text: str, name: str, part: str) -> str:
+    """A page with one of its tables replaced.
 
     Raises:
         ValueError: the two marks aren't in it.
     """
     begin, end = MARKS[name]
-    if begin not in readme or end not in readme:
-        raise ValueError(f"README.md has lost the marks of a table: {begin} and {end}.")
-    head, tail = readme.split(begin)[0], readme.split(end)[1]
-    return f"{head}{begin}\n{text}\n{end}{tail}"
+    if begin not in text or end not in text:
+        raise ValueError(f"The page has lost the marks of a table: {begin} and {end}.")
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    return f"{head}{begin}\n{part}\n{end}{tail}"
 
 
 def take(run: dict, into: dict) -> dict:
@@ -133,10 +173,14 @@ def take(run: dict, into: dict) -> dict:
     return into
 
 
-def expected() -> str:
-    """What README.md should hold now."""
-    text = table(lesson.sources(), site.read_json(MEASURED), lesson.repository())
-    return filled(filled(README.read_text(encoding="utf-8"), "lessons", text), "results", results())
+def expected() -> dict[Path, str]:
+    """What README.md and docs/benchmarks.md should hold now."""
+    lessons = table(lesson.sources(), site.read_json(MEASURED), lesson.repository())
+    rows = [json.loads(line) for line in (RESULTS / "accuracy.jsonl").read_text(encoding="utf-8").splitlines()]
+    readme = README.read_text(encoding="utf-8")
+    for name, part in (("lessons", lessons), ("results", accuracies(rows)), ("ratios", ratios())):
+        readme = filled(readme, name, part)
+    return {README: readme, BENCHMARKS: filled(BENCHMARKS.read_text(encoding="utf-8"), "figures", figures())}
 
 
 def picture(executed: Path) -> bytes | None:
@@ -156,7 +200,8 @@ def main() -> None:
             PICTURE.write_bytes(found)
         figures = take(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), site.read_json(MEASURED))
         MEASURED.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    README.write_text(expected(), encoding="utf-8")
+    for page, text in expected().items():
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -161,7 +161,6 @@ def _row(name, method, seed, settings, test: datasets.ImageSet, probabilities: t
         "budget": "full",
         **{measure: getattr(metrics, measure) for measure in measures},
         "seconds": round(seconds, 2),
-        "images_per_second": round(len(test) / seconds, 1),
         "settings": settings,
         "versions": transfer.versions(),
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import dis
 import io
 import math
 import os
@@ -17,7 +16,6 @@ import socket
 import symtable
 import time
 from collections.abc import Iterator
-from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ import torch
 
 from grading import wire
 from grading.sandbox import Limits, seconds_used
+from helpers import checks
 from tools.answers import last_value
 
 CHANGING = {"add", "append", "appendleft", "clear", "discard", "eval", "extend", "insert", "load_state_dict", "pop"}
@@ -570,17 +569,10 @@ def _names(node: ast.AST) -> tuple[set[str], set[str]]:
     """The global names that a piece of code reads, and all others: attributes, and what it imports."""
     module = ast.Module([node if isinstance(node, ast.stmt) else ast.Expr(node)], [])
     module = node if isinstance(node, ast.Module) else ast.fix_missing_locations(module)
-    plain, others, codes = set(), set(), []
-    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-        codes = [compile(module, "<answer>", "exec")]
-    for code in codes:
-        codes += [part for part in code.co_consts if isinstance(part, CodeType)]
-        for step in dis.get_instructions(code):
-            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                plain.add(step.argval)
-            elif step.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_NAME", "IMPORT_FROM"):
-                others.add(step.argval)
-    return plain, others
+    try:
+        return checks.names_read(compile(module, "<answer>", "exec"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set(), set()
 
 
 def _parse(source: str) -> ast.Module | None:

@@ -6,12 +6,12 @@ on: ``machine.keep_memory``.)
 **To read**, in this order, each up to where the details begin (lines to there, lines in all):
 
 - ``arithmetic``, up to ``WHOLE`` (167, 328): sizes, parameters, multiply-adds, receptive fields;
-- ``datasets`` (246): image sets, and how they are split;
-- ``backbones`` (312): pretrained networks with named stages; freezing, and a learning rate for each stage;
-- ``codes``, up to ``_runner`` (196, 330): the features of an image set, computed once;
-- ``linear`` (180): the classifier on codes;
-- ``training``, up to ``_Stepper`` (274, 486): the training loop, and what is measured;
-- ``transfer``, up to ``compare`` (278, 418): from scratch, codes and fine-tuning, compared.
+- ``datasets`` (248): image sets, and how they are split;
+- ``backbones`` (313): pretrained networks with named stages; freezing, and a learning rate for each stage;
+- ``codes``, up to ``_runner`` (207, 296): the features of an image set, computed once;
+- ``linear`` (181): the classifier on codes;
+- ``training``, up to ``_Stepper`` (272, 455): the training loop, and what is measured;
+- ``transfer``, up to ``compare`` (265, 391): from scratch, codes and fine-tuning, compared.
 
 **With one lesson**: ``visualise`` (2), ``probes`` and ``live`` (3), ``augmentation``, ``learnable`` and
 ``strengths`` (4), ``handmade`` (5), ``tuning`` (6), ``embedding`` (7), ``layers`` and ``detector`` (8), ``lab`` (9).

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.transforms.functional import ten_crop
+from torchvision.transforms.functional import resize, ten_crop
 
 from helpers.backbones import evaluating
 
@@ -164,9 +164,7 @@ def multi_scale_crops(
     He et al. 2016, section 3.4, use these scales, and ten crops for their comparisons. Yields (10, N, C, crop, crop).
     """
     for scale in scales:
-        height, width = (round(edge * scale / min(images.shape[-2:])) for edge in images.shape[-2:])
-        options = {"mode": "bilinear", "antialias": True, "align_corners": False}
-        yield ten_crops(F.interpolate(images.float(), (height, width), **options), crop)
+        yield ten_crops(resize(images.float(), scale), crop)
 
 
 @torch.inference_mode()

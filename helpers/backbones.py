@@ -115,8 +115,6 @@ class Backbone(nn.Module):
 
     def maps(self, images: torch.Tensor, stage: str) -> torch.Tensor:
         """What a stage returns: (N, C, H', W'), or (N, D) from the fully connected part on."""
-        if stage not in self.stages:
-            raise ValueError(f"{self.name} has no stage {stage!r}: choose one of {', '.join(self.stages)}.")
         return self.look(images, [stage])[stage]
 
     def look(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -133,7 +131,7 @@ class Backbone(nn.Module):
         seen: dict[str, torch.Tensor] = {}
 
         def keep(name: str, value: torch.Tensor) -> None:
-            seen[name] = value
+            seen[name] = value.clone()  # what follows may work in place
             if len(seen) == len(set(layers)):
                 raise _Enough  # the rest of the network isn't needed
 
@@ -165,14 +163,14 @@ class Backbone(nn.Module):
                     module.eval()
         return self
 
-    def stage_of_parameters(self) -> Iterator[tuple[str, str, nn.Parameter]]:
-        """(stage, name, parameter) for each weight, from the image on; the last layer's stage is "logits"."""
+    def stage_of_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """(stage, parameter) for each weight, from the image on; the last layer's stage is "logits"."""
         starts = {span.split(":")[0]: stage for stage, span in self._spans.items()} | {self._head_name: "logits"}
         stage = next(iter(self._spans))
         for module_name, module in self.net.named_modules():
             stage = starts.get(module_name, stage)
-            for name, parameter in module.named_parameters(recurse=False):
-                yield stage, f"{module_name}.{name}", parameter
+            for parameter in module.parameters(recurse=False):
+                yield stage, parameter
 
     def fingerprint(self) -> str:
         """A hash of name, preprocessing and every weight: it changes when the codes would."""
@@ -275,7 +273,7 @@ def freeze(backbone: Backbone, below: str = "logits") -> int:
     if below not in order:
         raise ValueError(f"{backbone.name} can't be frozen below {below!r}: choose one of {', '.join(order)}.")
     free = set(order[order.index(below) :])
-    for stage, _, parameter in backbone.stage_of_parameters():
+    for stage, parameter in backbone.stage_of_parameters():
         parameter.requires_grad_(stage in free)
     backbone.train(backbone.training)
     return sum(p.numel() for p in backbone.parameters() if p.requires_grad)
@@ -305,7 +303,7 @@ def parameter_groups(
     order = [stage for stage in backbone.stages if stage not in ("penultimate", "logits")]
     rates = {stage: body_rate * decay**i for i, stage in enumerate(reversed(order))} | {"logits": head_rate}
     groups: dict[tuple[str, bool], dict] = {}
-    for stage, _, parameter in backbone.stage_of_parameters():
+    for stage, parameter in backbone.stage_of_parameters():
         if parameter.requires_grad:
             plain = parameter.ndim <= 1  # a norm's weight or a bias
             new = {"params": [], "lr": rates[stage], "weight_decay": 0.0 if plain else weight_decay, "name": stage}

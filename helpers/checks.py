@@ -66,6 +66,7 @@ class Check:
         """Call the answer with the arguments (or take the value) and compare the result with ``expected``.
 
         It gets copies of arrays, tensors, lists and dictionaries, so one that changes them spoils no later comparison.
+        Arguments of the names below can't be given by name.
 
         Args:
             slips: (wrong result, what probably happened) pairs, said when the result is that one.
@@ -188,21 +189,31 @@ def names_used(function: Any) -> set[str]:
     found, todo, seen = {getattr(first, "__name__", "")}, [first], set()
     while todo:
         seen.add(id(one := todo.pop()))
-        codes = [own.__code__ for own in _own(vars(one) if id(one) in classes else {"": one}, home)]
-        for code in codes:
-            codes += [part for part in code.co_consts if isinstance(part, CodeType)]
-            for step in dis.get_instructions(code):
-                if step.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_NAME", "IMPORT_FROM"):
-                    found |= {step.argval} - methods
-                elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                    value = home.get(step.argval)
-                    value = inspect.unwrap(value) if callable(value) else value
-                    value = type(value) if id(type(value)) in classes else value  # an object of an own class
-                    if id(value) not in classes and not _own({"": value}, home):
-                        found |= {step.argval, getattr(value, "__name__", type(value).__name__)}
-                    elif id(value) not in seen:
-                        todo.append(value)
+        for own in _own(vars(one) if id(one) in classes else {"": one}, home):
+            plain, others = names_read(own.__code__)
+            found |= others - methods
+            for name in plain:
+                value = home.get(name)
+                value = inspect.unwrap(value) if callable(value) else value
+                value = type(value) if id(type(value)) in classes else value  # an object of an own class
+                if id(value) not in classes and not _own({"": value}, home):
+                    found |= {name, getattr(value, "__name__", type(value).__name__)}
+                elif id(value) not in seen:
+                    todo.append(value)
     return found - {""}
+
+
+def names_read(code: CodeType) -> tuple[set[str], set[str]]:
+    """The global names that a piece of code and the functions in it read, and all others: attributes, and imports."""
+    plain, others, codes = set(), set(), [code]
+    for code in codes:
+        codes += [part for part in code.co_consts if isinstance(part, CodeType)]
+        for step in dis.get_instructions(code):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                plain.add(step.argval)
+            elif step.opname in ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_NAME", "IMPORT_FROM"):
+                others.add(step.argval)
+    return plain, others
 
 
 def _own(named: Mapping[str, Any], home: dict) -> list[FunctionType]:

@@ -1,19 +1,19 @@
 """Features ("CNN codes") of an image set: any stage of any network, at the machine's speed, kept on disk.
 
 A cached file is named by everything that changes the codes: the network's weights and preprocessing, stage, pooling,
-image size, flip, precision, and the images' own hash. It grows batch by batch, so an extraction that was interrupted
-goes on where it stopped; a finished one carries a checksum, and a damaged one is made again. A subset's codes are
-rows of those of the set that it was taken from, where they are there.
+image size, flip, precision, and the images' own hash. It holds a part of the images, so an extraction that was
+interrupted goes on where it stopped; each carries checksums, and a damaged one is made again. A subset's codes are rows
+of those of the set that it was taken from, where they are there.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
+import io
 import os
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from helpers.backbones import Backbone, evaluating
 from helpers.datasets import ImageSet
 
 _BATCH, _BATCH_ON_GPU = 64, 256
+_VERSION = 1  # of the program: a larger one when it changes the codes
+_PART = 4  # batches whose codes are one file: what an interruption costs at most
 _BYTES = 800  # a pixel: three times VGG16's largest maps, of 64 floats
 _WORTH_CONVERTING = 10_000_000  # pixels: until OpenVINO has converted a network, PyTorch has done 1,000 images of 96²
 VIEWS = ({}, {"flip": True}, {"crop": 0.875}, {"flip": True, "crop": 0.875})
@@ -72,65 +74,74 @@ def extract(
     folder = machine.cache_dir() / "codes"
     folder.mkdir(exist_ok=True)
 
-    def file_of(images: ImageSet) -> Path:
-        what = (weights, stage, size, flip, crop, images.fingerprint, engine, device.type, precision)
+    def files_of(images: ImageSet) -> list[Path]:
+        what = (_VERSION, weights, stage, size, flip, crop, images.fingerprint, engine, device.type, precision)
         key = hashlib.blake2b(repr(what).encode(), digest_size=12).hexdigest()
-        return folder / f"{backbone.name}-{stage}-{images.name}-{key}.npy"
+        name = machine.file_name(f"{backbone.name}-{stage}-{images.name}")
+        return [folder / f"{name}-{key}-{start}.npz" for start in range(0, max(1, len(images)), part_size)]
 
-    file = file_of(image_set)
+    part_size = _PART * (_BATCH_ON_GPU if device.type == "cuda" else _BATCH)
+    files = files_of(image_set)
 
     def known() -> torch.Tensor | None:
-        found = _read(file)
-        return _from_larger(image_set, file_of) if found is None else found
+        found = _read(files)
+        return _from_larger(image_set, files_of) if found is None else found
 
-    def compute(part: ImageSet, file: Path | None) -> torch.Tensor:
+    def compute(part: ImageSet, keep: bool) -> torch.Tensor:
         with evaluating(backbone.to(device)):
-            first = _batch(image_set, 0, size, flip, crop, device)
+            first = _batch(image_set, 0, size, flip, crop, device, count=4)
             fast = "torch" if engine == "auto" and len(part) * size**2 < _WORTH_CONVERTING else engine
             program = _Codes(backbone, stage)
             run = _runner(program, first, fast, device, precision, (weights, stage, first.shape[1:], first.dtype))
-            rows = _Rows(file, len(part), width=run(first[:1]).shape[1])
             label = f"codes of {image_set.name} ({backbone.name}, {stage}, {size} px)"
             quiet = {} if progress and parallel.first() else {"disable": True}  # else as TQDM_DISABLE says
             count = _BATCH
             if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] > _BATCH_ON_GPU * size**2 * _BYTES:
                 count = _BATCH_ON_GPU
-            room = machine.Room(f"{count} images of {size} x {size} pixels", "choose a smaller size=...")
-            starts = range(rows.done, rows.n, count)
-            batches = (_batch(part, start, size, flip, crop, device, count) for start in starts)
-            with tqdm(total=rows.n, initial=rows.done, desc=label, unit="image", leave=False, **quiet) as bar, room:
-                for values in _in_turn(run, batches):
-                    rows.add(values)
-                    bar.update(len(values))
+            room = machine.room(f"{count} images of {size} x {size} pixels", "choose a smaller size=...")
+            found = [] if len(part) else [torch.from_numpy(next(_in_turn(run, [first[:1]]))[:0])]
+            with tqdm(total=len(part), desc=label, unit="image", leave=False, **quiet) as bar, room:
+                for number, begin in enumerate(range(0, len(part), part_size)):
+                    values = _read(files[number : number + 1]) if keep else None
+                    if values is None:
+                        starts = range(begin, min(begin + part_size, len(part)), count)
+                        batches = (_batch(part, start, size, flip, crop, device, count) for start in starts)
+                        rows = []
+                        for codes in _in_turn(run, batches):
+                            rows.append(codes)
+                            bar.update(len(codes))
+                        values = torch.from_numpy(np.concatenate(rows))
+                        keep = keep and _write(files[number], values)
+                    else:
+                        bar.update(len(values))
+                    found.append(values)
         machine.give_memory_back()
-        return rows.finish()
+        return torch.cat(found)
 
     if parallel.count() > 1:
         if cache and (found := parallel.from_first(known)) is not None:
             return found
         places = torch.arange(len(image_set))[parallel.share(len(image_set))]
-        found = parallel.gather(compute(image_set.subset(places), None), len(image_set))
+        found = parallel.gather(compute(image_set.subset(places), keep=False), len(image_set))
         if cache and parallel.first():
-            rows = _Rows(file, *found.shape)
-            rows.add(found[rows.done :].numpy())
-            rows.finish()
+            all(map(_write, files, found.split(part_size)))
         return found
     if not cache:
-        return compute(image_set, None)
+        return compute(image_set, keep=False)
     if (found := known()) is not None:
         return found
     # A second process that wants the same codes waits for them; in a folder for all, it may be another user's.
-    with FileLock(file.with_suffix(".lock"), mode=0o666):
+    with FileLock(files[0].with_suffix(".lock"), mode=0o666):
         found = known()
-        return compute(image_set, file) if found is None else found
+        return compute(image_set, keep=True) if found is None else found
 
 
-def _from_larger(image_set: ImageSet, file_of: Callable[[ImageSet], Path]) -> torch.Tensor | None:
+def _from_larger(image_set: ImageSet, files_of: Callable[[ImageSet], list[Path]]) -> torch.Tensor | None:
     """The codes of a subset, from those of a set that it is a part of; ``None`` when there are none."""
     larger, rows = image_set, torch.arange(len(image_set))
     while larger.part_of is not None and len(larger.part_of[1]) == len(larger):
         larger, rows = larger.part_of[0], larger.part_of[1][rows]
-        if (found := _read(file_of(larger))) is not None:
+        if (found := _read(files_of(larger))) is not None:
             # Somebody may have put other images in the place of these (dataclasses.replace).
             pairs = zip(rows.split(256), image_set.images.split(256), strict=True)
             same = larger.images.dtype == image_set.images.dtype
@@ -260,71 +271,26 @@ def _convert(program: _Codes, example: torch.Tensor) -> tuple:
         return openvino.Core(), model
 
 
-class _Rows:
-    """Rows (n, width) in memory, and the same in a file: what is done is safe when the process ends."""
-
-    def __init__(self, file: Path | None, n: int, width: int) -> None:
-        self.file, self.n, self.done = file, n, 0
-        self.array = np.empty((n, width), np.float32)
-        self._hash = hashlib.sha256()  # of the rows done
-        if file is None:
-            return
-        self.part, self.count = file.with_suffix(".part"), file.with_suffix(".rows")
-        with contextlib.suppress(OSError, ValueError):
-            done, digest = json.loads(self.count.read_text())
-            saved = np.fromfile(self.part, np.float32, done * width).reshape(done, width)
-            if done <= n and _digest(saved) == digest:
-                self.array[:done], self.done = saved, done
-                self._hash.update(saved)
-
-    def add(self, values: np.ndarray) -> None:
-        self.array[self.done : self.done + len(values)] = values
-        if self.file is not None:
-            try:
-                with self.part.open("r+b" if self.done else "wb") as part:
-                    part.seek(self.array[: self.done].nbytes)
-                    part.write(self.array[self.done : self.done + len(values)].tobytes())
-                self._hash.update(np.ascontiguousarray(values, np.float32))
-                self.count.write_text(json.dumps([self.done + len(values), self._hash.hexdigest()]))
-            except OSError as error:
-                self._give_up(error)
-        self.done += len(values)
-
-    def finish(self) -> torch.Tensor:
-        if self.file is not None:
-            whole = self.part.with_suffix(".whole.npy")
-            try:
-                np.save(whole, self.array)
-                self.file.with_suffix(".sum").write_text(_digest(self.array))
-                os.replace(whole, self.file)
-            except OSError as error:
-                self._give_up(error)
-            for rest in (self.part, self.count, whole):
-                rest.unlink(missing_ok=True)
-        return torch.from_numpy(self.array)
-
-    def _give_up(self, error: OSError) -> None:
-        """Nothing more is written, and what was written makes room."""
-        reason = error.strerror or error  # NumPy's own errors have no number
-        print(f"Codes can't be kept in {self.part.parent} ({reason}): they will be computed again.")
-        self.file = None
-        for rest in (self.part, self.count):
-            with contextlib.suppress(OSError):
-                rest.unlink()
+def _write(file: Path, values: torch.Tensor) -> bool:
+    """Whole or not at all; False, and a line, where there is no room."""
+    whole = io.BytesIO()
+    np.savez(whole, codes=values.numpy())  # a zip file, which has checksums
+    if why := machine.keep(file, whole.getbuffer()):
+        print(f"Codes can't be kept in {file.parent} ({why}): they will be computed again.")
+    return not why
 
 
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
-
-
-def _read(file: Path) -> torch.Tensor | None:
-    """The cached codes, or ``None`` when there are none or they are damaged."""
-    if not file.exists():
-        return None
-    with contextlib.suppress(Exception):  # NumPy raises six kinds for a damaged header, SyntaxError among them
-        array = np.load(file)
-        if _digest(array) == file.with_suffix(".sum").read_text():
-            return torch.from_numpy(array)
-    print(f"The cached codes {file.name} are damaged: they are computed again.")
-    file.unlink(missing_ok=True)
-    return None
+def _read(files: list[Path]) -> torch.Tensor | None:
+    """The cached codes, or ``None`` when some are missing or damaged."""
+    found = []
+    for file in files:
+        if not file.exists():
+            return None
+        try:
+            with zipfile.ZipFile(file) as archive:  # reads to the end, where the checksum is compared: np.load may not
+                found.append(np.load(io.BytesIO(archive.read("codes.npy"))))
+        except Exception:  # NumPy and zipfile raise many kinds
+            print(f"The cached codes {file.name} are damaged: they are computed again.")
+            file.unlink(missing_ok=True)
+            return None
+    return torch.from_numpy(np.concatenate(found))

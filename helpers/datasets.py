@@ -167,6 +167,8 @@ def photograph(name: str | os.PathLike) -> Image.Image:
 def _listing(name: str | os.PathLike) -> Listing:
     wanted = str(name).strip().lower().replace("_", "-").replace(" ", "-")
     if wanted in NAMES:
+        if Path(name).is_dir():
+            print(f"'{name}' is a set of the course; for your folder of that name, write './{name}'.")
         return NAMES[wanted]()
     path = Path(name).expanduser()
     if path.is_dir():

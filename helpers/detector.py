@@ -144,6 +144,4 @@ def show(images: torch.Tensor, found: torch.Tensor, true: torch.Tensor, *, title
         axis.set(xlim=(0, image.shape[2]), ylim=(image.shape[1], 0))
         axis.set_title(f"IoU {box_iou(box[None], right[None]).item():.2f}", fontsize=10)
         axis.axis("off")
-    figure.suptitle(title, fontsize=12)
-    plt.close(figure)
-    return figure
+    return plots.closed(figure, title)

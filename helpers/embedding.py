@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from torch import nn
 from torch.nn import functional as F
 
 from helpers.backbones import Backbone, evaluating
@@ -86,30 +84,15 @@ def mosaic(images: torch.Tensor, cells: torch.Tensor, rows: int, columns: int, s
 
 
 @torch.inference_mode()
-def watch(
-    backbone: Backbone, images: torch.Tensor, modules: Mapping[str, nn.Module], *, given: Sequence[str] = (), size=96
-) -> dict[str, torch.Tensor]:
-    """What modules of a network return, in one pass over images (N, C, H, W): name -> codes (N, D), maps averaged.
+def watch(backbone: Backbone, images: torch.Tensor, layers: Sequence[str], size: int = 96) -> dict[str, torch.Tensor]:
+    """What stages or modules of a network return (``Backbone.look``), in one pass: name -> codes (N, D), maps averaged.
 
-    Args:
-        given: names of the modules whose *input* is wanted (an activation's input: the values before it).
-        size: the images are scaled to this first.
+    ``size``: the images (N, C, H, W) are scaled to this first.
     """
-    seen: dict[str, list[torch.Tensor]] = {name: [] for name in modules}
-
-    def keep(name: str, values: torch.Tensor) -> None:  # copied: an activation may work in place
-        seen[name].append(values.mean((2, 3)).cpu() if values.ndim == 4 else values.clone().cpu())
-
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(evaluating(backbone))
-        for name, module in modules.items():
-            if name in given:
-                hook = module.register_forward_pre_hook(lambda _, args, name=name: keep(name, args[0]))
-            else:
-                hook = module.register_forward_hook(lambda _, args, out, name=name: keep(name, out))
-            stack.callback(hook.remove)
-        device = next(backbone.parameters()).device
+    found = []
+    with evaluating(backbone):
         for batch in images.split(64):
             scaled = F.interpolate(batch.float(), (size, size), mode="bilinear", antialias=True)
-            backbone(scaled.to(device).contiguous(memory_format=torch.channels_last))
-    return {name: torch.cat(values) for name, values in seen.items()}
+            maps = backbone.look(scaled.contiguous(memory_format=torch.channels_last), layers)
+            found.append([(values.mean((2, 3)) if values.ndim == 4 else values).cpu() for values in maps.values()])
+    return dict(zip(layers, map(torch.cat, zip(*found, strict=True)), strict=True))

@@ -93,29 +93,24 @@ def convolution() -> Explorer:
     return Explorer("convolution", "Convolution explorer", alt)
 
 
-def receptive_field(layers: Sequence[Sequence[int]] = (), size: int = 21) -> Explorer:
+def receptive_field(layers: Sequence[Sequence[int]] = ()) -> Explorer:
     """What one unit behind a stack of layers sees, along one axis, layer by layer.
 
-    Args:
-        layers: up to five, each ``(kernel, stride, padding, dilation)``; the tail may be left out.
-        size: pixels of the input.
+    ``layers``: up to five, each ``(kernel, stride, padding, dilation)``; the tail may be left out.
     """
     alt = "A stack of layers: one unit of the last layer, and the units and pixels below that it depends on."
-    data = {"layers": [list(layer) for layer in layers], "size": size}
+    data = {"layers": [list(layer) for layer in layers], "size": 21}
     return Explorer("field", "Receptive field explorer", alt, data)
 
 
-def kernels(
-    photograph: Image.Image, classics: Mapping[str, Any], start: str | None = None, width: int = 300
-) -> Explorer:
+def kernels(photograph: Image.Image, classics: Mapping[str, Any], start: str | None = None) -> Explorer:
     """A 3×3 kernel to edit or to pick, live on a photograph or on an image of one's own.
 
     Args:
         classics: name -> (3, 3) weights.
         start: the one to begin with; the first by default.
-        width: of the photograph in the page, in pixels; it is made gray.
     """
-    gray = photograph.convert("L").resize((width, round(photograph.height * width / photograph.width)))
+    gray = photograph.convert("L").resize((300, round(300 * photograph.height / photograph.width)))
     data = {
         "photograph": address(gray, quality=92),
         "kernels": {name: [[float(weight) for weight in row] for row in kernel] for name, kernel in classics.items()},
@@ -141,7 +136,7 @@ def augmentations(
     if len(pair) != 2:
         raise ValueError(f"{len(pair)} pictures are given to be mixed: give two, by name.")
     count, sheets = 8, {}
-    stored = [ladder for ladder in ladders if not ladder.live]
+    stored = [ladder for ladder in ladders if ladder.make]
     noise = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(SEED))
     for name, picture in pictures.items():
         small = resized(picture[None], size)[0].expand(3, -1, -1)
@@ -154,8 +149,8 @@ def augmentations(
         "ladders": [
             {
                 "name": one.name,
-                "levels": [[text.format(v=v) for text in (one.say, one.code)] for v in one.values],
-                "sigmas": one.values if one.live else None,
+                "levels": [[one.say.format(v=v), one.code(v)] for v in one.values],
+                "sigmas": None if one.make else one.values,
             }
             for one in ladders
         ],

@@ -7,10 +7,12 @@ import hashlib
 import os
 import platform
 import random
+import re
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -99,25 +101,40 @@ def tidy(folder: Path, pattern: str) -> None:
                 old.unlink()
 
 
-class Room:
-    """``with Room("a batch of 64 images", "take fewer"):`` turns "out of memory" into one line that says so.
+def file_name(text: str) -> str:
+    """A part of a file's name that every system takes: some are particular about signs, and none likes 250 letters."""
+    return re.sub(r"[^A-Za-z0-9.-]", "_", text)[:80]
 
-    CUDA, MPS, the CPU and NumPy word it in different ways. Raises RuntimeError; may be entered more than once.
+
+def keep(file: Path, content: bytes | memoryview) -> str:
+    """Write a file of a cache whole or not at all; returns "", or why it can't be written."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tidy(file.parent, f".{file.name}.*.part")
+        aside.write_bytes(content)
+        os.replace(aside, file)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink()
+        return error.strerror or str(error)
+    return ""
+
+
+@contextmanager
+def room(what: str, advice: str) -> Iterator[None]:
+    """``with room("a batch of 64 images", "take fewer"):`` turns "out of memory" into one line that says so.
+
+    CUDA, MPS, the CPU and NumPy word it in different ways. Raises RuntimeError.
     """
-
-    def __init__(self, what: str, advice: str) -> None:
-        self.line = f"There is not enough memory for {what}: {advice}."
-
-    def __enter__(self) -> Room:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
         said = str(error).lower()
-        if isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and ("out of memory" in said or "you tried to allocate" in said)
-        ):
-            error.__traceback__ = None  # its frames would keep the batch in memory
-            raise RuntimeError(self.line) from None
+        if isinstance(error, RuntimeError) and "out of memory" not in said and "you tried to allocate" not in said:
+            raise
+        error.__traceback__ = None  # its frames would keep the batch in memory
+        raise RuntimeError(f"There is not enough memory for {what}: {advice}.") from None
 
 
 def sealed(text: str) -> str:

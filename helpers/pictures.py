@@ -12,11 +12,9 @@ import io
 import itertools
 import json
 import os
-import re
 import secrets
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -106,19 +104,17 @@ def decoded(listing: Listing, size: int, channels: int | None) -> tuple[np.ndarr
     """
     content = [3, listing.stamp, listing.files, listing.labels, listing.classes, listing.part, size, channels]
     key = hashlib.blake2b(json.dumps(content).encode(), digest_size=6).hexdigest()
-    name = re.sub(r"[^A-Za-z0-9.-]", "_", listing.name)
-    path = machine.cache_dir() / "images" / f"{name}-{size}-{key}.npy"
+    path = machine.cache_dir() / "images" / f"{machine.file_name(listing.name)}-{size}-{key}.npy"
     beside = path.with_suffix(".json")
     if beside.exists():
         try:
             return _kept(path, beside)
         except Exception as error:  # NumPy raises six kinds for a damaged header, SyntaxError among them
             print(f"{listing.name}: the cache {path.name} is damaged ({error}); the images are decoded again.")
-    result = store(path, listing.read, len(listing.files), size=size, channels=channels, title=listing.name)
+    result = store(path, listing, size, channels)
     text = json.dumps(_described(listing, result), indent=0)
-    unfinished = beside.with_name(f".{beside.name}-{os.getpid()}.part")
-    unfinished.write_text(machine.sealed(text), encoding="utf-8")
-    os.replace(unfinished, beside)
+    if why := machine.keep(beside, machine.sealed(text).encode()):
+        raise OSError(f"{beside} can't be written: {why}")
     return _kept(path, beside)
 
 
@@ -183,16 +179,8 @@ class Stored(NamedTuple):
     digest: str  # of all pixels
 
 
-def store(
-    path: Path,
-    read: Callable[[int], bytes],
-    count: int,
-    *,
-    size: int,
-    channels: int | None = None,
-    title: str = "",
-) -> Stored:
-    """Decode images 0 .. count-1 into ``path``, a .npy file of uint8 (N, C, size, size).
+def store(path: Path, listing: Listing, size: int, channels: int | None = None) -> Stored:
+    """Decode a listing's images into ``path``, a .npy file of uint8 (N, C, size, size).
 
     They are written one after another, so they need not fit into memory; the file gets its name when all is
     there. channels None: 1 if all are gray, else 3. Raises ValueError when none can be read, OSError.
@@ -200,11 +188,12 @@ def store(
 
     def attempt(i: int, channels: int | None) -> tuple[str, np.ndarray | None, str]:
         try:
-            data = read(i)
+            data = listing.read(i)
             return hashlib.sha256(data).hexdigest(), decode(data, size, channels), ""
         except Exception as error:  # PIL's plugins raise anything for a broken file
             return "", None, reason(error)
 
+    count = len(listing.files)
     path.parent.mkdir(parents=True, exist_ok=True)
     machine.tidy(path.parent, ".*.part")
     unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
@@ -215,9 +204,9 @@ def store(
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # PIL warns of odd metadata; what can't be read is named in `skipped`
-            stored = _write(file, pool, attempt, count, size, channels, title)
+            stored = _write(file, pool, attempt, count, size, channels, listing.name)
             if stored is None:  # a colour image among gray ones: again, all of them with three channels
-                stored = _write(file, pool, attempt, count, size, 3, title)
+                stored = _write(file, pool, attempt, count, size, 3, listing.name)
         if not stored.rows:
             raise ValueError(f"none of {count} images can be read; the first one: {stored.skipped[0][1]}")
         os.replace(unfinished, path)

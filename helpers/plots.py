@@ -24,6 +24,13 @@ COLOURS = {
 }
 
 
+def closed(figure: Figure, title: str = "") -> Figure:
+    """The figure with its title; closed, so that as the last value of a cell it shows once."""
+    figure.suptitle(title, fontsize=12)
+    plt.close(figure)
+    return figure
+
+
 def images(
     pictures: Sequence[Any],
     titles: Sequence[str] = (),
@@ -62,9 +69,7 @@ def images(
                 dark = np.dot(shown.cmap(shown.norm(value))[:3], [0.3, 0.6, 0.1]) < 0.5
                 text = f"{round(float(value), 2) + 0:g}"  # + 0: no "-0"
                 axis.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
-    figure.suptitle(title, fontsize=12)
-    plt.close(figure)
-    return figure
+    return closed(figure, title)
 
 
 def bars(
@@ -195,9 +200,7 @@ def points(
         axis.set_aspect("equal", adjustable="datalim")
         axis.set_visible(i < len(maps))
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right center", markerscale=2, frameon=False)
-    figure.suptitle(title, fontsize=12)
-    plt.close(figure)
-    return figure
+    return closed(figure, title)
 
 
 def _array(picture: Any) -> np.ndarray:

@@ -147,9 +147,7 @@ def five_runs(runs: dict[str, History], *, title: str = "") -> Figure:
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("accuracy")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    figure.suptitle(title, fontsize=12)
-    plt.close(figure)
-    return figure
+    return plots.closed(figure, title)
 
 
 def valleys(paths: dict[str, tuple], *, title: str = "") -> Figure:
@@ -170,6 +168,4 @@ def valleys(paths: dict[str, tuple], *, title: str = "") -> Figure:
         axis.plot(*best.tolist(), "*", color=plots.COLOURS["blue"], markersize=13, linestyle="none", label="minimum")
         axis.set(title=name, xlabel="weight w", ylabel="bias b", aspect="equal")
         axis.legend(loc="upper right", fontsize=9)
-    figure.suptitle(title, fontsize=12)
-    plt.close(figure)
-    return figure
+    return plots.closed(figure, title)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,35 +12,44 @@ from torchvision.transforms import v2
 from helpers.augmentation import ColourJitter, PCALighting, RandomAffine
 
 SEED = 218  # with it, each step of a flip's probability mirrors one draw more
-Transform = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Ladder:
     """An augmentation with a few strengths, the weakest first.
 
-    ``say`` and ``code`` are texts with ``{v}`` for the strength; ``make`` gives the transform of a strength, which is
-    called with float images (N, 3, H, W) in 0-255 and a generator, and draws for each image.
-    ``live``: its values are the σ of noise that the page adds itself, for JPEG would lose most of it.
+    ``make`` with the ``options`` of a strength gives the transform: one of torchvision, or one that is called with
+    float images (N, 3, H, W) in 0-255 and a generator, and draws for each image. ``say`` has ``{v}`` for the strength,
+    and so has ``shown``, the line of code where options don't tell it. Without ``make``, the strengths are the σ of
+    noise that the page adds itself, for JPEG would lose most of it.
     """
 
     name: str
     say: str
-    code: str
     values: tuple[Any, ...]
-    make: Callable[[Any], Transform]
-    live: bool = False
+    make: Callable[..., Any] | None
+    options: Callable[[Any], dict[str, Any]] = lambda v: {}
+    shown: str = ""
+
+    def code(self, value: Any) -> str:
+        """The line of Python that makes the transform."""
+        if self.shown:
+            return self.shown.format(v=value)
+        library = "v2." if issubclass(self.make, v2.Transform) else ""
+        return f"{library}{self.make.__name__}({', '.join(f'{k}={v}' for k, v in self.options(value).items())})"
 
     def samples(self, image: torch.Tensor, value: Any, count: int, seed: int = SEED) -> torch.Tensor:
-        """What a strength makes of an image (3, H, W), uint8, in ``count`` draws: uint8 (count, 3, H, W).
+        """``count`` draws at a strength of an image (3, H, W) in 0-255: uint8 (count, 3, H, W).
 
         The same seed draws alike at every strength of a ladder, so that a draw only gets stronger.
         """
         copies = image.float().expand(count, -1, -1, -1)
-        return self.make(value)(copies, torch.Generator().manual_seed(seed)).round().clamp(0, 255).byte()
+        transform = self.make(**self.options(value))
+        transform = _each(transform) if isinstance(transform, v2.Transform) else transform
+        return transform(copies, torch.Generator().manual_seed(seed)).round().clamp(0, 255).byte()
 
 
-def _each(transform: Callable[[torch.Tensor], torch.Tensor]) -> Transform:
+def _each(transform: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor, torch.Generator], torch.Tensor]:
     """A transform of torchvision, which draws once a call and from the global generator, image by image."""
 
     def apply(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -56,130 +64,85 @@ def _each(transform: Callable[[torch.Tensor], torch.Tensor]) -> Transform:
     return apply
 
 
+_STILL = {"flip": 0, "area": (1, 1), "stretch": 1}
+_TENTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
 def ladders(lighting: PCALighting) -> list[Ladder]:
     """All of them. ``lighting``: fitted to photographs; its σ is what the strengths change."""
-    still = {"flip": 0, "area": (1, 1), "stretch": 1}
-
-    def blur(sigma: float) -> Transform:
-        return _each(v2.GaussianBlur(2 * math.ceil(3 * sigma) + 1, sigma))
-
-    tenths = (0.2, 0.4, 0.6, 0.8, 1.0)
-    return [
-        Ladder(
-            "mirror",
-            "with probability {v}",
-            "RandomAffine(flip={v}, area=(1, 1), stretch=1)",
-            tenths,
-            lambda v: RandomAffine(**still | {"flip": v}),
-        ),
-        Ladder(
-            "upside down",
-            "with probability {v}",
-            "RandomAffine(flip=0, flip_vertical={v}, area=(1, 1), stretch=1)",
-            tenths,
-            lambda v: RandomAffine(**still, flip_vertical=v),
-        ),
-        Ladder(
+    light = {"values": lighting.values, "directions": lighting.directions}
+    rows = (
+        ("mirror", "with probability {v}", _TENTHS, RandomAffine, lambda v: _STILL | {"flip": v}),
+        ("upside down", "with probability {v}", _TENTHS, RandomAffine, lambda v: _STILL | {"flip_vertical": v}),
+        (
             "crop",
             "down to {v:.0%} of the area",
-            "RandomAffine(flip=0, area=({v}, 1), stretch=1)",
             (0.8, 0.6, 0.4, 0.2, 0.08),
-            lambda v: RandomAffine(**still | {"area": (v, 1)}),
+            RandomAffine,
+            lambda v: _STILL | {"area": (v, 1)},
         ),
-        Ladder(
+        (
             "move",
             "by up to {v:.0%} of the side",
-            "v2.RandomAffine(0, translate=({v}, {v}))",
             (0.05, 0.1, 0.2, 0.3, 0.5),
-            lambda v: _each(v2.RandomAffine(0, translate=(v, v))),
+            v2.RandomAffine,
+            lambda v: {"degrees": 0, "translate": (v, v)},
         ),
-        Ladder(
-            "rotation",
-            "by up to ±{v}°",
-            "RandomAffine(flip=0, area=(1, 1), stretch=1, rotate={v})",
-            (10, 20, 45, 90, 180),
-            lambda v: RandomAffine(**still, rotate=v),
-        ),
-        Ladder(
-            "shear",
-            "by up to ±{v}°",
-            "v2.RandomAffine(0, shear={v})",
-            (10, 20, 30, 40, 50),
-            lambda v: _each(v2.RandomAffine(0, shear=v)),
-        ),
-        Ladder(
+        ("rotation", "by up to ±{v}°", (10, 20, 45, 90, 180), RandomAffine, lambda v: _STILL | {"rotate": v}),
+        ("shear", "by up to ±{v}°", (10, 20, 30, 40, 50), v2.RandomAffine, lambda v: {"degrees": 0, "shear": v}),
+        (
             "brightness and contrast",
             "each by up to ±{v:.0%}",
-            "ColourJitter(brightness={v}, contrast={v})",
-            tenths,
-            lambda v: ColourJitter(v, v),
+            _TENTHS,
+            ColourJitter,
+            lambda v: {"brightness": v, "contrast": v},
         ),
-        Ladder(
+        (
             "hue",
             "by up to ±{v} of the colour circle",
-            "v2.ColorJitter(hue={v})",
             (0.05, 0.1, 0.2, 0.35, 0.5),
-            lambda v: _each(v2.ColorJitter(hue=v)),
+            v2.ColorJitter,
+            lambda v: {"hue": v},
         ),
-        Ladder(
+        (
             "PCA lighting",
             "with σ = {v}",
-            "PCALighting(lighting.values, lighting.directions, sigma={v})",
             (0.1, 0.3, 1.0, 2.0, 4.0),
-            lambda v: PCALighting(lighting.values, lighting.directions, v),
+            PCALighting,
+            lambda v: light | {"sigma": v},
+            "PCALighting(lighting.values, lighting.directions, sigma={v})",
         ),
-        Ladder(
+        (
             "noise",
             "with σ = {v} gray levels",
-            "image + {v} * torch.randn(image.shape)",
             (10, 20, 40, 80, 160),
-            lambda v: (
-                lambda images, generator: (
-                    images + v * torch.randn(images.shape, generator=generator, device=images.device)
-                )
-            ),
-            live=True,
+            None,
+            None,
+            "image + {v} * torch.randn(image.shape)",
         ),
-        Ladder(
+        (
             "blur",
             "with σ = {v} pixels",
-            "v2.GaussianBlur(kernel_size, sigma={v})",
             (0.5, 1.0, 2.0, 3.0, 5.0),
-            blur,
+            v2.GaussianBlur,
+            lambda v: {"kernel_size": 31, "sigma": v},
         ),
-        Ladder(
+        (
             "random erasing",
             "of {v:.0%} of the area",
-            "v2.RandomErasing(p=1, scale=({v}, {v}), ratio=(0.5, 2))",
             (0.05, 0.1, 0.2, 0.35, 0.6),
-            lambda v: _each(v2.RandomErasing(p=1, scale=(v, v), ratio=(0.5, 2))),
+            v2.RandomErasing,
+            lambda v: {"p": 1, "scale": (v, v), "ratio": (0.5, 2)},
         ),
-        Ladder(
+        (
             "RandAugment",
             "two operations, magnitude {v} of 30",
-            "v2.RandAugment(num_ops=2, magnitude={v})",
             (3, 9, 15, 22, 30),
-            lambda v: _each(v2.RandAugment(num_ops=2, magnitude=v)),
+            v2.RandAugment,
+            lambda v: {"num_ops": 2, "magnitude": v},
         ),
-        Ladder(
-            "AugMix",
-            "severity {v} of 10",
-            "v2.AugMix(severity={v})",
-            (1, 3, 5, 7, 10),
-            lambda v: _each(v2.AugMix(severity=v)),
-        ),
-        Ladder(
-            "TrivialAugment",
-            "draws its own strength",
-            "v2.TrivialAugmentWide()",
-            (None,),
-            lambda v: _each(v2.TrivialAugmentWide()),
-        ),
-        Ladder(
-            "AutoAugment",
-            "draws from the policies found for ImageNet",
-            "v2.AutoAugment()",
-            (None,),
-            lambda v: _each(v2.AutoAugment()),
-        ),
-    ]
+        ("AugMix", "severity {v} of 10", (1, 3, 5, 7, 10), v2.AugMix, lambda v: {"severity": v}),
+        ("TrivialAugment", "draws its own strength", (None,), v2.TrivialAugmentWide),
+        ("AutoAugment", "draws from the policies found for ImageNet", (None,), v2.AutoAugment),
+    )
+    return [Ladder(*row) for row in rows]

@@ -11,12 +11,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
-import os
 import re
 import time
 import zipfile
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,11 +124,11 @@ def fit(
     device = machine.device()
     side = size or train.images.shape[-1]
     advice = f"try batch={max(1, batch // 2)}, a smaller size=..., or a smaller network"
-    room = machine.Room(f"a batch of {batch} images of {side} x {side} pixels", advice)
-    _move(model, device)
+    room = f"a batch of {batch} images of {side} x {side} pixels", advice
+    model.to(device, memory_format=torch.channels_last)
     _check(model, train, validation, epochs, batch, size, soft)
     machine.seed_everything(seed)
-    with machine.Room(f"{len(train)} images of {side} x {side} pixels", "choose a smaller size=..., or fewer images"):
+    with machine.room(f"{len(train)} images of {side} x {side} pixels", "choose a smaller size=..., or fewer images"):
         images, labels = _resident(_resized(train, size).images, device), (train.soft if soft else train.labels)
         labels = labels.to(device)
     small = None if validation is None else _resized(validation, size)
@@ -140,8 +139,7 @@ def fit(
     )
     unchanged = steps if on_epoch is None else batches  # steps; on_epoch may change the model
     here = device.type == "cuda" and device.index in (None, torch.cuda.current_device())  # another GPU's isn't recorded
-    if here and parallel.count() == 1 and unchanged >= _WORTH_RECORDING:
-        stepper.replay = Replay(model)
+    stepper.replay.possible = here and parallel.count() == 1 and unchanged >= _WORTH_RECORDING
     history, best_state = History(), None
     settings = ""
     if checkpoint is not None:
@@ -168,7 +166,7 @@ def fit(
             correct = torch.zeros((), device=device)
             for i in range(batches):
                 here = slice(i * batch, (i + 1) * batch)
-                with room:
+                with machine.room(*room):
                     pixels, target = images[places[here]].to(device, non_blocking=True).float(), labels[order[here]]
                     if augment is not None:  # of all images, by all processes: the same random numbers as one alone
                         pixels = augment(pixels, generator)
@@ -203,13 +201,13 @@ def fit(
                 checkpoint = None
             if on_epoch is not None:
                 on_epoch(model, history)
-                stepper.forget()
+                stepper.replay.forget()
     except KeyboardInterrupt:
         history.stopped = "interrupted"
         print(f"Interrupted: the history holds the {len(history.epochs)} finished epochs.")
     finally:
         bar.close()
-        stepper.forget()
+        stepper.replay.forget()
         machine.give_memory_back()
     if best_state is not None:
         model.load_state_dict(best_state)
@@ -233,7 +231,7 @@ def evaluate(
     image_set = _resized(image_set, size)
     found = []
     side = image_set.images.shape[-1]
-    room = machine.Room(f"{batch} images of {side} x {side} pixels", f"try evaluate(..., batch={max(1, batch // 2)})")
+    room = machine.room(f"{batch} images of {side} x {side} pixels", f"try evaluate(..., batch={max(1, batch // 2)})")
     mine = parallel.share(len(image_set))
     with evaluating(model), room:
         for start in range(mine.start, max(mine.stop, mine.start + 1), batch):  # a share may be empty
@@ -283,7 +281,7 @@ class _Stepper:
             raise ValueError("Every weight of the model is frozen: there is nothing to learn.")
         self.model, self.device, self.precision, self.smoothing = model, device, precision, smoothing
         self.quicker = quick_depthwise if device.type == "cpu" else nullcontext
-        self.replay: Replay | None = None
+        self.replay = Replay(model)
         self.pieces = 1  # that a batch is cut into where it doesn't fit into the GPU's memory
         fused = device.type in ("cuda", "cpu")  # all of a weight's arithmetic in one kernel
         if optimiser == "adamw":
@@ -309,15 +307,12 @@ class _Stepper:
         while True:
             try:
                 self.optimiser.zero_grad(set_to_none=True)
-                if self.replay is None:
-                    loss, right = self._gradients(pixels, target)
-                else:
-                    loss, right = self.replay(self._gradients, pixels, target)
+                loss, right = self.replay(self._gradients, pixels, target)
                 break
             except torch.OutOfMemoryError:
-                if self.replay is not None:  # what is recorded keeps a step's memory
-                    self.forget()
-                    self.replay = None
+                if self.replay.possible:  # what is recorded keeps a step's memory
+                    self.replay.forget()
+                    self.replay.possible = False
                     continue
                 if len(pixels) < 4 * self.pieces or parallel.count() > 1:  # other processes would wait for this one
                     raise
@@ -328,11 +323,6 @@ class _Stepper:
         self.last_rate = self.groups[-1]["lr"]
         self.schedule.step()
         return loss, right
-
-    def forget(self) -> None:
-        """What was recorded of the model is no longer used."""
-        if self.replay is not None:
-            self.replay.forget()
 
     def _gradients(self, pixels: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mine = parallel.share(len(pixels))
@@ -350,13 +340,11 @@ class _Stepper:
         return loss_sum, right
 
     def state(self) -> dict:
-        parts = {"optimiser": self.optimiser, "schedule": self.schedule, "scaler": self.scaler}
-        return {name: part.state_dict() for name, part in parts.items()}
+        return {name: getattr(self, name).state_dict() for name in ("optimiser", "schedule", "scaler")}
 
     def load(self, state: dict) -> None:
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.scaler.load_state_dict(state["scaler"])
+        for name in ("optimiser", "schedule", "scaler"):
+            getattr(self, name).load_state_dict(state[name])
 
 
 def _half(precision: str, device: torch.device) -> torch.dtype | None:
@@ -374,21 +362,12 @@ def _autocast(precision: str, device: torch.device):
 
 
 def _where(model: nn.Module) -> torch.device:
-    """The device of all weights. Raises ValueError when they lie on several, or have no values."""
+    """The device of all weights. Raises ValueError when they lie on several."""
     places = {str(value.device): value.device for value in (*model.parameters(), *model.buffers())}
-    if "meta" in places:
-        raise ValueError("Weights of the model have no values (they were made on the device 'meta'): load it again.")
     if len(places) > 1:
         first = next(iter(places))
         raise ValueError(f"Parts of the model lie on {' and '.join(places)}: move all of it with model.to('{first}').")
     return next(iter(places.values()), torch.device("cpu"))
-
-
-def _move(model: nn.Module, device: torch.device) -> None:
-    """The whole model to the device, wherever its parts are."""
-    if all(value.device.type != "meta" for value in (*model.parameters(), *model.buffers())):
-        model.to(device, memory_format=torch.channels_last)
-    _where(model)
 
 
 def _check(model, train, validation, epochs, batch, size, soft) -> None:
@@ -404,8 +383,7 @@ def _check(model, train, validation, epochs, batch, size, soft) -> None:
     if has_norms and min(batch, len(train)) < 2:
         raise ValueError("BatchNorm needs at least two images in a batch: it has one.")
     with torch.inference_mode(), evaluating(model):
-        where = next(model.parameters()).device
-        scores = model(_resized(train.subset([0]), size).images.to(where).float())
+        scores = model(_resized(train.subset([0]), size).images.to(_where(model)).float())
     outputs = scores.shape[1]
     if not scores.isfinite().all():
         raise ValueError(
@@ -450,21 +428,12 @@ def _score(row: dict) -> tuple[float, float]:
 
 def _save(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History, best: dict | None) -> bool:
     """Written aside, then moved: a kill at any moment leaves the old file or the new one. False where it can't be."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     state = {"settings": settings, "model": model.state_dict(), "epochs": history.epochs, "best": history.best}
     whole = io.BytesIO()  # torch's own writing to a file words "no space" in no way that a student could read
     torch.save(state | {"best_state": best} | stepper.state(), whole)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        machine.tidy(path.parent, f"{path.name}.*.part")
-        aside.write_bytes(whole.getbuffer())
-        os.replace(aside, path)
-    except OSError as error:  # hours of training are worth more than their checkpoint
-        print(f"The checkpoint {path} can't be written ({error.strerror}): training goes on without it.")
-        with suppress(OSError):
-            aside.unlink()
-        return False
-    return True
+    if why := machine.keep(path, whole.getbuffer()):  # hours of training are worth more than their checkpoint
+        print(f"The checkpoint {path} can't be written ({why}): training goes on without it.")
+    return not why
 
 
 def _resume(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History) -> dict | None:

@@ -19,12 +19,13 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from helpers import backbones, codes, datasets, depthwise, linear, machine, parallel, replay, training, weights
+from helpers import backbones, codes, datasets, linear, machine, parallel, training
 from helpers.augmentation import ColourJitter, Compose, RandomAffine
 from helpers.datasets import ImageSet
 
@@ -90,7 +91,6 @@ class Result:
     weighted_accuracy: float
     auc: float | None
     seconds: float
-    images_per_second: float
     settings: dict
     versions: dict
 
@@ -114,7 +114,7 @@ def run(
         method: "scratch", "extract" or "fine_tune".
         per_class: learn from so many images of each class only (all when ``None``).
         split: the set's own protocol with ``seed`` when ``None``.
-        cache: take the result of the very same experiment (code, weights, images, settings, device) from the disk.
+        cache: take the result of the very same experiment (code, network, images, settings, device) from the disk.
         changes: values of ``Settings`` other than the budget's.
     """
     if method not in METHODS:
@@ -141,10 +141,10 @@ def run(
     start = time.perf_counter()
     network = backbones.load(backbone, pretrained=pretrained)
     if method == "extract":
-        metrics, seen = _extract(network, image_set, rows, split.test, settings, progress)
+        metrics = _extract(network, image_set, rows, split.test, settings, progress)
     else:
         learn = _scratch if method == "scratch" else fine_tune
-        network, seen = learn(network, train, settings, seed, progress, checkpoint)
+        learn(network, train, settings, seed, progress, checkpoint)
         metrics = training.evaluate(network, test, size=settings.size, flip=settings.views == "all")
     seconds = time.perf_counter() - start
     machine.give_memory_back()  # the evaluation's
@@ -160,7 +160,6 @@ def run(
         weighted_accuracy=metrics.weighted_accuracy,
         auc=metrics.auc,
         seconds=round(seconds, 2),
-        images_per_second=round(seen / seconds, 1),
         settings=dataclasses.asdict(settings),
         versions=versions(),
     )
@@ -170,7 +169,7 @@ def run(
     return result
 
 
-def _extract(network, image_set, train_rows, test_rows, settings, progress) -> tuple[training.Metrics, int]:
+def _extract(network, image_set, train_rows, test_rows, settings, progress) -> training.Metrics:
     """Codes of all images once (they are cached for the next seed and number of images), then a linear head."""
     views = codes.VIEWS if settings.views == "all" else codes.VIEWS[:1]
     found = torch.stack(
@@ -180,29 +179,19 @@ def _extract(network, image_set, train_rows, test_rows, settings, progress) -> t
         found[train_rows], image_set.labels[train_rows], kind=settings.head, classes=len(image_set.classes)
     )
     soft = None if image_set.soft is None else image_set.soft[test_rows]
-    metrics = training.metrics(head.scores(found[test_rows]).softmax(1), image_set.labels[test_rows], soft)
-    return metrics, len(image_set) * len(views)
+    return training.metrics(head.scores(found[test_rows]).softmax(1), image_set.labels[test_rows], soft)
 
 
 def default_augment(image_set: ImageSet) -> Compose:
     """Random crops, flips and light. A solar cell may lie any way up; a room or a street may not."""
-    any_way_up = image_set.name == "solar-cells"
-    return Compose(
-        (
-            RandomAffine(
-                flip_vertical=0.5 if any_way_up else 0.0,
-                area=(0.8, 1.0) if any_way_up else (0.4, 1.0),
-                stretch=1.05 if any_way_up else 4 / 3,
-            ),
-            ColourJitter(0.2, 0.2),
-        )
-    )
+    if image_set.name == "solar-cells":
+        return Compose((RandomAffine(flip_vertical=0.5, area=(0.8, 1.0), stretch=1.05), ColourJitter(0.2, 0.2)))
+    return Compose((RandomAffine(area=(0.4, 1.0)), ColourJitter(0.2, 0.2)))
 
 
-def _scratch(network, train, settings, seed, progress, checkpoint) -> tuple[torch.nn.Module, int]:
+def _scratch(network, train, settings, seed, progress, checkpoint) -> None:
     backbones.replace_head(network, len(train.classes))
     _fit(network, train, settings, seed, progress, settings.epochs_scratch, checkpoint, rate=settings.rate_scratch)
-    return network, len(train) * settings.epochs_scratch
 
 
 def fine_tune(
@@ -212,12 +201,11 @@ def fine_tune(
     seed: int = 0,
     progress: bool = True,
     checkpoint: Path | None = None,
-) -> tuple[backbones.Backbone, int]:
+) -> None:
     """Head first, on codes (its random gradients would spoil the body); then the last blocks; then everything.
 
-    A good head first is also what Kumar et al. (2022, "Fine-tuning can distort pretrained features") advise. Returns
-    the network and the number of images that it was shown. With a ``checkpoint`` (a file; a second one stands beside
-    it), training that was interrupted goes on.
+    A good head first is also what Kumar et al. (2022, "Fine-tuning can distort pretrained features") advise. With a
+    ``checkpoint`` (a file; a second one stands beside it), training that was interrupted goes on.
     """
     fit_head(network, train, size=settings.size, progress=progress)
     rates = {"head_rate": settings.head_rate, "body_rate": settings.body_rate}
@@ -232,7 +220,6 @@ def fine_tune(
                 backbones.freeze_norms(network)
             groups = backbones.parameter_groups(network, **rates)
             _fit(network, train, settings, seed, progress, epochs, file, groups=groups)
-    return network, len(train) * (settings.epochs + settings.epochs_last)
 
 
 def fit_head(network: backbones.Backbone, train: ImageSet, *, size: int | None = None, progress: bool = True) -> None:
@@ -319,9 +306,6 @@ def summary(results: Iterable[Result], key: str = "accuracy") -> list[Summary]:
 
 def versions() -> dict[str, str]:
     """What a figure must be read with: machine and versions."""
-    import sklearn
-    import timm
-
     here = machine.device()
     chip = torch.cuda.get_device_name(here) if here.type == "cuda" else f"{platform.machine()}, {os.cpu_count()} cores"
     return {
@@ -330,8 +314,7 @@ def versions() -> dict[str, str]:
         "processes": str(parallel.count()),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "timm": timm.__version__,
-        "scikit-learn": sklearn.__version__,
+        **{name: metadata.version(name) for name in ("timm", "scikit-learn")},
     }
 
 
@@ -341,25 +324,15 @@ def result_file(what: tuple, *code: str) -> Path:
     what: the experiment, its method first. code: more files of code that it hangs on.
     """
     digest = hashlib.blake2b(repr((what, versions())).encode(), digest_size=12)
-    augmentation = sys.modules[RandomAffine.__module__]
-    for module in (backbones, weights, codes, linear, parallel, training, depthwise, replay, augmentation):
-        digest.update(Path(module.__file__).read_bytes())
-    for file in (__file__, *code):
+    for file in (*sorted(Path(__file__).parent.glob("*.py")), *code):
         digest.update(Path(file).read_bytes())
     return machine.cache_dir() / "results" / f"{what[0]}-{digest.hexdigest()}.json"
 
 
 def write(file: Path, text: str) -> None:
     """Keep a result, whole or not at all, under its checksum. Where there is no space, a line says so."""
-    aside = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(machine.sealed(text), encoding="utf-8")
-        os.replace(aside, file)
-    except OSError as error:
-        print(f"The result can't be kept in {file.parent} ({error.strerror}): it will be measured again.")
-        with contextlib.suppress(OSError):
-            aside.unlink()
+    if why := machine.keep(file, machine.sealed(text).encode()):
+        print(f"The result can't be kept in {file.parent} ({why}): it will be measured again.")
 
 
 def read(file: Path) -> str | None:

@@ -70,7 +70,7 @@ def moved_weights(network: Backbone) -> dict[str, float]:
     """How far each stage's weights are from ImageNet's: |new - old| / |old|, the mean over the stage's layers."""
     ratios: dict[str, list[float]] = {}
     before = backbones.load(network.name).parameters()
-    for (stage, _, new), old in zip(network.stage_of_parameters(), before, strict=True):
+    for (stage, new), old in zip(network.stage_of_parameters(), before, strict=True):
         if stage != "logits" and new.ndim > 1:  # the weights of layers; norms and biases are vectors
             new = new.detach().cpu()
             ratios.setdefault(stage, []).append(((new - old).norm() / old.norm()).item())
@@ -105,7 +105,8 @@ def by_number(results: dict[str, list[transfer.Result]], guessing: dict[str, flo
         for method, (colour, marker, apart) in looks.items():
             points = [(x.per_class * apart, 100 * x.mean, 100 * x.spread) for x in lines if x.method == method]
             style = {"color": plots.COLOURS[colour], "marker": marker, "label": method.replace("_", "-")}
-            axis.errorbar(*zip(*points, strict=True), capsize=3, **style)
+            if points:
+                axis.errorbar(*zip(*points, strict=True), capsize=3, **style)
         axis.axhline(100 * guessing[name], color="gray", linestyle=":", label="guessing")
         numbers = sorted({x.per_class for x in lines})
         axis.set(xscale="log", xlabel="training images a class", title=name, ylim=(0, 100))
@@ -113,9 +114,7 @@ def by_number(results: dict[str, list[transfer.Result]], guessing: dict[str, flo
         axis.minorticks_off()
     axes[0, 0].set_ylabel("test accuracy, %")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    figure.suptitle(title)
-    plt.close(figure)
-    return figure
+    return plots.closed(figure, title)
 
 
 def decision_table(measured: dict[tuple[str, str], dict[str, list[float]]], *, title: str) -> Figure:
@@ -129,6 +128,4 @@ def decision_table(measured: dict[tuple[str, str], dict[str, list[float]]], *, t
         axis = axes[rows.index(row), columns.index(column)]
         plots.bars(list(found), means, spreads, title=f"{row}, {column}", colours=colours, axis=axis)
         axis.title.set_fontsize(10)
-    figure.suptitle(title)
-    plt.close(figure)
-    return figure
+    return plots.closed(figure, title)

@@ -1,4 +1,4 @@
-"""What the units of a network look for: filters as pictures, patches that excite a unit, class maps, style.
+"""What the units of a network look for: filters as pictures, patches that excite a unit, style.
 
 Pictures are pixels in 0-255, (N, C, H, W). A layer is a stage of a backbone ("block3") or a module of its network
 ("blocks.2.1.bn2", the last ReLU inside that block).
@@ -138,7 +138,6 @@ def stylise(
     content: torch.Tensor | None = None,
     *,
     layers: Sequence[str] = ("stem", "block1", "block2", "block3", "block4"),
-    content_layer: str = "block4",
     content_weight: float = 0.3,
     smoothness: float = 1.0,
     steps: int = 100,
@@ -152,18 +151,17 @@ def stylise(
     """
     device = backbone._mean.device
     style = style.to(device).float()
-    wanted = list(dict.fromkeys((*layers, content_layer)))
     with torch.no_grad():
         target = {name: gram(maps) for name, maps in backbone.look(style, layers).items()}
-        kept = None if content is None else backbone.look(content.to(device).float(), wanted)[content_layer]
+        kept = None if content is None else backbone.look(content.to(device).float(), layers[-1:])[layers[-1]]
     noise = torch.rand(style.shape, generator=torch.Generator().manual_seed(seed)) * 255
     x = (noise.to(device) if content is None else content.to(device).float().clone()).requires_grad_()
     optimiser = torch.optim.Adam([x], lr=rate)
     result = Stylised(x, [], [])
     for _ in range(steps):
-        maps = backbone.look(x, wanted)
+        maps = backbone.look(x, layers)
         style_loss = torch.stack([_relative(gram(maps[n]), target[n]) for n in layers]).mean()
-        content_loss = x.new_zeros(()) if kept is None else _relative(maps[content_layer], kept)
+        content_loss = x.new_zeros(()) if kept is None else _relative(maps[layers[-1]], kept)
         rough = (x[..., 1:] - x[..., :-1]).abs().mean() + (x[..., 1:, :] - x[..., :-1, :]).abs().mean()
         loss = style_loss + content_weight * content_loss + smoothness * rough / 255
         (x.grad,) = torch.autograd.grad(loss, x)  # only the pixels learn

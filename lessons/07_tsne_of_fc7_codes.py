@@ -207,13 +207,17 @@ check.score()
 wanted = (
     ("alexnet", "vgg16") if machine.budget() == "full" else ("alexnet",) if "alexnet" in backbones.available() else ()
 )
-networks, last_relu = {"efficientnet_lite0": lite0}, {"efficientnet_lite0": lite0.net.bn2.act}
+networks = {"efficientnet_lite0": lite0}
+last = {  # the layer just before the last ReLU, and what the ReLU returns
+    "efficientnet_lite0": ("bn2.drop", "head"),
+    "alexnet": ("classifier.4", "fc7"),
+    "vgg16": ("classifier.3", "fc7"),
+}
 
 # %% tags=["item-33", "item-19"]
 for name in wanted:
     try:
         networks[name] = backbones.load(name).to(machine.device())
-        last_relu[name] = networks[name].net.classifier[{"alexnet": 5, "vgg16": 4}[name]]  # the ReLU of FC7
     except backbones.NoWeights as error:
         print(error)
 list(networks)
@@ -222,9 +226,9 @@ list(networks)
 rows, _, labels = sample(main)
 fc7 = {}
 for name, network in networks.items():
-    modules = {"before ReLU": last_relu[name], "after ReLU": last_relu[name]}
     size = 96 if name == "efficientnet_lite0" else 224  # FC layers fit one size only; Lite0 averages its maps
-    fc7[name] = embedding.watch(network, sets[main].images[rows], modules, given=["before ReLU"], size=size)
+    before, after = embedding.watch(network, sets[main].images[rows], last[name], size=size).values()
+    fc7[name] = {"before ReLU": before, "after ReLU": after}
 
 # %% tags=["item-33", "item-19"]
 {name: tuple(found["after ReLU"].shape) for name, found in fc7.items()}
@@ -911,8 +915,7 @@ check.score()
 # *Predict for each image set the stage whose neighbours vote best.*
 
 # %% tags=["item-20", "item-19"]
-stages = {"stem": lite0.net.bn1, **{f"block{i}": block for i, block in enumerate(lite0.net.blocks, start=1)}}
-stages |= {"penultimate": lite0.net.global_pool, "logits": lite0.net.classifier}
+stages = [stage for stage in lite0.stages if stage != "head"]  # "penultimate" is the mean over the head's maps
 by_stage = {name: embedding.watch(lite0, sets[name].images[sample(name)[0]], stages) for name in sets}
 
 # %% tags=["item-19", "item-20"]

@@ -136,10 +136,10 @@ def codes(folder: Path) -> str:
 
     real = codes._batch
 
-    def batch(*args: object):
+    def batch(*args: object, **more: object):
         with (folder.parent / f"{folder.name}.batches").open("a") as file:
             file.write("x\n")
-        return real(*args)
+        return real(*args, **more)
 
     machine.cache_dir = lambda: folder
     codes._batch = batch

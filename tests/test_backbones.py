@@ -79,7 +79,7 @@ def test_every_stage_gives_a_code_and_the_last_one_is_the_forward_pass(name):
 
 
 def test_an_unknown_stage_names_those_that_exist(lite0):
-    with pytest.raises(ValueError, match=r"no stage 'fc7'.*penultimate"):
+    with pytest.raises(ValueError, match=r"no layer 'fc7'.*penultimate"):
         lite0.codes(PIXELS, "fc7")
 
 
@@ -96,10 +96,10 @@ def test_freezing_goes_up_to_the_stage_and_no_further(name):
     assert backbones.unfreeze(network) == total
     for stage in network.stages[1:-2]:
         backbones.freeze(network, stage)
-        free = {s for s, _, p in network.stage_of_parameters() if p.requires_grad}
+        free = {s for s, p in network.stage_of_parameters() if p.requires_grad}
         after = network.stages[network.stages.index(stage) :]
         assert free <= set(after) and "logits" in free
-        frozen = {s for s, _, p in network.stage_of_parameters() if not p.requires_grad}
+        frozen = {s for s, p in network.stage_of_parameters() if not p.requires_grad}
         assert not frozen & set(after)
     with pytest.raises(ValueError, match="can't be frozen below 'penultimate'"):
         backbones.freeze(network, "penultimate")

@@ -235,7 +235,7 @@ def test_fields_of_stacks_are_those_of_the_library_and_of_gradients(page):
 
 
 def test_kernel_playground_filters_as_torch_does(page):
-    frame = shown(page, explorers.kernels(datasets.photograph("cat"), KERNELS, width=90))
+    frame = shown(page, explorers.kernels(datasets.photograph("cat"), KERNELS))
     frame.wait_for_function("state.gray !== null")
     for name, kernel in KERNELS.items():
         frame.select_option("#classic", name)
@@ -317,7 +317,7 @@ def test_every_example_of_the_convolution_explorer_works_or_says_why(page):
 
 
 def test_receptive_field_follows_the_unit_and_the_layers(page):
-    frame = shown(page, explorers.receptive_field([(3, 2), (3,)], size=15))
+    frame = shown(page, explorers.receptive_field([(3, 2), (3,)]))
     assert "sees 7 pixels, 4 to 10." in frame.inner_text("#words")
     assert frame.locator(".seen").count() == 3 + 7 and frame.locator(".chosen").count() == 1
     frame.locator("#stack").press("ArrowRight")

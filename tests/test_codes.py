@@ -94,7 +94,7 @@ def test_bf16_codes_point_the_same_way_and_have_a_file_of_their_own(cache, netwo
     exact = codes.extract(network, IMAGES, engine=engine, device=CPU)
     rough = codes.extract(network, IMAGES, engine=engine, device=CPU, precision="bf16")
     assert torch.cosine_similarity(exact, rough).min() > 0.995
-    assert len(list((cache / "codes").glob("*.npy"))) == 2
+    assert len(list((cache / "codes").glob("*.npz"))) == 2
     with pytest.raises(ValueError, match="precision is 'half'"):
         codes.extract(network, IMAGES, precision="half")
 
@@ -125,7 +125,7 @@ def test_the_key_holds_all_that_matters(cache, network):
     ]
     for net, images, options in calls:
         codes.extract(net, images, engine="torch", **options)
-    assert len(list((cache / "codes").glob("*.npy"))) == len(calls)
+    assert len(list((cache / "codes").glob("*.npz"))) == len(calls)
 
 
 def test_flip_mirrors_the_images(cache, network):
@@ -141,17 +141,18 @@ def test_an_interrupted_extraction_goes_on(cache, network, monkeypatch):
     whole = codes.extract(network, IMAGES, engine="torch", cache=False)
     real, calls = codes._batch, []
 
-    def interrupted(image_set, start, *how):
+    def interrupted(image_set, start, *how, **more):
         calls.append(start)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(image_set, start, *how)
+        return real(image_set, start, *how, **more)
 
+    monkeypatch.setattr(codes, "_PART", 1)
     monkeypatch.setattr(codes, "_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         codes.extract(network, IMAGES, engine="torch")
     starts = []
-    monkeypatch.setattr(codes, "_batch", lambda s, start, *how: starts.append(start) or real(s, start, *how))
+    monkeypatch.setattr(codes, "_batch", lambda s, start, *how, **more: starts.append(start) or real(s, start, *how))
     assert torch.equal(codes.extract(network, IMAGES, engine="torch"), whole)
     assert starts == [0, 64]  # the example batch, and the rest; not the first 64 again
 
@@ -160,7 +161,7 @@ def test_an_interrupted_extraction_goes_on(cache, network, monkeypatch):
 @pytest.mark.parametrize("where", [0.3, 0.99])
 def test_a_flipped_byte_is_noticed_and_mended(cache, network, where, capsys):
     good = codes.extract(network, IMAGES, engine="torch")
-    file = next((cache / "codes").glob("*.npy"))
+    file = next((cache / "codes").glob("*.npz"))
     raw = bytearray(file.read_bytes())
     raw[int(len(raw) * where)] ^= 1
     file.write_bytes(raw)
@@ -169,21 +170,16 @@ def test_a_flipped_byte_is_noticed_and_mended(cache, network, where, capsys):
 
 
 @pytest.mark.fault("Caches", "half codes of an interrupted run, changed", outcome="not used")
-def test_a_damaged_part_is_not_used(cache, network, monkeypatch):
-    real = codes._batch
-    good = codes.extract(network, IMAGES, engine="torch", cache=False)
-    calls = []
-    monkeypatch.setattr(
-        codes,
-        "_batch",
-        lambda *a: (_ for _ in ()).throw(KeyboardInterrupt) if len(calls) == 2 else calls.append(1) or real(*a),
-    )
-    with pytest.raises(KeyboardInterrupt):
-        codes.extract(network, IMAGES, engine="torch")
-    part = next((cache / "codes").glob("*.part"))
-    np.fromfile(part, np.float32).__iadd__(1).tofile(part)
-    monkeypatch.setattr(codes, "_batch", real)
+def test_a_damaged_part_is_computed_again_and_the_others_are_not(cache, network, monkeypatch):
+    monkeypatch.setattr(codes, "_PART", 1)
+    good = codes.extract(network, IMAGES, engine="torch")
+    one, other = sorted((cache / "codes").glob("*.npz"))
+    np.savez(one, codes=good[:64].numpy() + 1)
+    one.write_bytes(one.read_bytes()[:-9])
+    before, real, starts = other.stat().st_mtime_ns, codes._batch, []
+    monkeypatch.setattr(codes, "_batch", lambda s, start, *how, **more: starts.append(start) or real(s, start, *how))
     assert torch.equal(codes.extract(network, IMAGES, engine="torch"), good)
+    assert starts == [0, 0] and other.stat().st_mtime_ns == before  # the example, and the damaged part
 
 
 def test_a_full_disk_costs_the_cache_only(cache, network, monkeypatch, capsys):
@@ -192,7 +188,7 @@ def test_a_full_disk_costs_the_cache_only(cache, network, monkeypatch, capsys):
     def full(self, *args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(codes.Path, "open", full)
+    monkeypatch.setattr(codes.Path, "write_bytes", full)
     assert torch.equal(codes.extract(network, IMAGES, engine="torch"), good)
     assert "No space left" in capsys.readouterr().out
 

@@ -6,7 +6,6 @@ from itertools import permutations
 
 import pytest
 import torch
-from torch import nn
 
 from helpers import backbones, embedding
 
@@ -111,33 +110,31 @@ def test_watch_gives_what_codes_gives_and_what_a_relu_is_given():
     torch.manual_seed(0)
     net = backbones.load(pretrained=False)
     images = torch.randint(0, 256, (3, 1, 64, 64), dtype=torch.uint8)
-    modules = {"block2": net.net.blocks[1], "before": net.net.bn2.act, "penultimate": net.net.global_pool}
     net.train()
-    seen = embedding.watch(net, images, modules, given=["before"], size=64)
+    seen = embedding.watch(net, images, ["block2", "penultimate", "bn2.drop"], size=64)
     assert net.training, "the mode is put back"
     net.eval()
     with torch.inference_mode():
         for stage in ("block2", "penultimate"):
             assert torch.allclose(seen[stage], net.codes(images, stage), atol=1e-4)
-    assert not net.net.bn2.act._forward_pre_hooks, "no hook stays behind"
-    assert seen["before"].min() < 0 <= seen["penultimate"].min()
+    assert not net.net.bn2.drop._forward_hooks, "no hook stays behind"
+    assert list(seen) == ["block2", "penultimate", "bn2.drop"], "in the order asked for"
+    assert seen["bn2.drop"].min() < 0 <= seen["penultimate"].min()
 
 
-def test_watch_is_not_fooled_by_activations_in_place():
-    class Small(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer, self.relu = nn.Linear(4, 5), nn.ReLU(inplace=True)
-
-        def forward(self, x):
-            return self.relu(self.layer(x.mean(1).flatten(1)))
-
+@pytest.mark.parametrize(
+    ("name", "before", "after"), [("alexnet", "classifier.4", "fc7"), ("resnet18", "layer4.1.bn2", "layer4")]
+)
+def test_look_is_not_fooled_by_activations_in_place(name, before, after):
     torch.manual_seed(0)
-    small, images = Small(), torch.randint(0, 256, (70, 1, 2, 2), dtype=torch.uint8)
-    modules = {"layer": small.layer, "before": small.relu, "after": small.relu}
-    seen = embedding.watch(small, images, modules, given=["before"], size=2)
-    assert seen["layer"].min() < 0 and torch.equal(seen["layer"], seen["before"])
-    assert torch.equal(seen["after"], seen["before"].relu()) and len(seen["after"]) == 70
+    net = backbones.load(name, pretrained=False).eval()
+    images = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        both = net.look(images, [before, after])
+        assert torch.equal(both[before], net.look(images, [before])[before]) and both[before].min() < 0
+    assert both[after].min() >= 0
+    if name == "alexnet":
+        assert torch.equal(both[after], both[before].relu())
 
 
 def test_from_pca_the_seed_changes_nothing():

@@ -18,7 +18,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-import helpers
 from helpers import colab
 from tools import lesson, lock, remote
 
@@ -228,11 +227,3 @@ def test_colabs_versions_are_within_the_bounds():
     for one in (Requirement(line) for line in text.splitlines() if not line.startswith("#")):
         version = str(one.specifier).removeprefix("==").replace("*", "0")
         assert version in NEEDED.get(canonicalize_name(one.name), SpecifierSet()), one
-
-
-def test_the_reading_order_names_each_helper_and_about_its_lines():
-    for file in (ROOT / "helpers").glob("[!_]*.py"):
-        assert f"``{file.stem}``" in helpers.__doc__, f"say in helpers/__init__.py what {file.name} is for"
-    for name, lines in re.findall(r"- ``(\w+)``.*?(\d+)\):", helpers.__doc__):
-        found = len((ROOT / "helpers" / f"{name}.py").read_text(encoding="utf-8").splitlines())
-        assert abs(found - int(lines)) < 15, f"helpers/__init__.py says {lines} lines of {name}, it has {found}"

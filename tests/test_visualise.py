@@ -116,7 +116,7 @@ def test_strongest_leaves_the_network_usable_for_gradients(lite0):
 
 def test_stylise_comes_nearer_to_the_style_and_keeps_the_content(lite0):
     content, style = stripes(2, size=32).images.expand(-1, 3, -1, -1).split(1)
-    options = {"layers": ("stem", "block1"), "content_layer": "block2", "steps": 12}
+    options = {"layers": ("stem", "block1", "block2"), "steps": 12}
     free = visualise.stylise(lite0, style, content, content_weight=0.0, **options)
     held = visualise.stylise(lite0, style, content, content_weight=30.0, **options)
     assert free.image.dtype == torch.uint8 and free.image.shape == content.shape

@@ -148,6 +148,7 @@ class Encoder:
             return {kind.__name__: [self.encode(item, depth + 1) for item in value]}
         if isinstance(value, tuple):  # one with names
             return {"tuple": [self.encode(item, depth + 1) for item in tuple.__iter__(value)]}
+        kind = dict if kind is collections.defaultdict else kind  # its factory may be code of the student
         if kind in _DICTS.values():
             return {kind.__name__: [[self.encode(k, depth + 1), self.encode(v, depth + 1)] for k, v in value.items()]}
         if kind in _VIEWS:
@@ -177,7 +178,7 @@ class Encoder:
         """A tensor's values, dtype, and whether it learns."""
         if value.layout is not torch.strided or value.is_quantized:
             return {"opaque": "tensor that isn't dense"}
-        data = value.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        data = value.detach().cpu().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
         raw = data.reshape(-1).view(torch.uint8).numpy().tobytes() if data.numel() else b""
         flags = [type(value) is nn.Parameter, value.requires_grad, value.grad_fn is not None]
         return {"tensor": [str(value.dtype)[6:], list(value.shape), *self._bytes(raw)], "flags": flags}

@@ -559,3 +559,308 @@ def most_confused(truth, predicted):
     w = truth != predicted
     t = truth[w].mode().values
     return int(t), int(predicted[w][truth[w] == t].mode().values)
+
+
+# %% preprocess | right | ImageOps.fit on a widened box, NumPy float64
+def preprocess(picture, size=224, crop=0.875):
+    w, h = picture.size
+    short = size / crop
+    new = (round(short * w / min(w, h)), round(short * h / min(w, h)))
+    a = np.asarray(picture.resize(new, Image.Resampling.BICUBIC), dtype=np.float64)
+    r, c = (a.shape[0] - size) // 2, (a.shape[1] - size) // 2
+    a = np.moveaxis(a[r : r + size, c : c + size], -1, 0)[np.newaxis]
+    return torch.tensor((a - 127) / 128)
+
+
+# %% preprocess | right | resize with a box, helper, typed
+def _middle(n: int, size: int) -> slice:
+    start = (n - size) // 2
+    return slice(start, start + size)
+
+
+def preprocess(picture: Image.Image, size: int = 224, crop: float = 0.875) -> torch.Tensor:
+    width, height = picture.size
+    factor = (size / crop) / min(width, height)
+    big = picture.copy().resize((int(width * factor + 0.5), int(height * factor + 0.5)), resample=3)
+    tensor = torch.from_numpy(np.array(big, dtype="float32")).permute(2, 0, 1)
+    tensor = tensor[:, _middle(tensor.shape[1], size), _middle(tensor.shape[2], size)]
+    tensor -= 127
+    tensor /= 128
+    return tensor.unsqueeze(0)
+
+
+# %% preprocess | right | torchvision Normalize with 0-1 numbers
+def preprocess(picture, size=224, crop=0.875):
+    from torchvision import transforms as T
+
+    steps = [T.Resize(round(size / crop), T.InterpolationMode.BICUBIC), T.CenterCrop(size), T.ToTensor()]
+    return T.Normalize([127 / 255] * 3, [128 / 255] * 3)(T.Compose(steps)(picture)).unsqueeze(0)
+
+
+# %% preprocess | right | a stack of bands, a branch on orientation
+def preprocess(picture, size=224, crop=0.875):
+    w, h = picture.size
+    s = round(size / crop)
+    if w <= h:
+        new = s, round(h * s / w)
+    else:
+        new = round(w * s / h), s
+    left, top = (new[0] - size) // 2, (new[1] - size) // 2
+    p = picture.resize(new, Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    bands = [torch.from_numpy(np.array(b)).float() for b in p.split()]
+    return (torch.stack(bands)[None] - 127) / 128
+
+
+# %% preprocess | wrong | interpolate without antialias
+def preprocess(picture, size=224, crop=0.875):
+    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+    h, w = x.shape[-2:]
+    s = size / crop / min(h, w)
+    x = F.interpolate(x, size=(round(h * s), round(w * s)), mode="bicubic").clamp(0, 255)
+    h, w = x.shape[-2:]
+    top, left = (h - size) // 2, (w - size) // 2
+    return (x[..., top : top + size, left : left + size] - 127) / 128
+
+
+# %% nearest | right | queries not scaled, which changes no order
+def nearest(queries, bank, k):
+    return torch.argsort(queries @ (bank / bank.norm(dim=1, keepdim=True)).T, dim=1, descending=True)[:, :k]
+
+
+# %% nearest | right | scikit-learn, cosine
+def nearest(queries, bank, k):
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=k, metric="cosine").fit(bank.numpy()).kneighbors(queries, return_distance=False)
+
+
+# %% nearest | right | NumPy, in place on copies
+def nearest(queries, bank, k):
+    q, b = queries.numpy().copy(), bank.numpy().copy()
+    q /= np.linalg.norm(q, axis=1, keepdims=True)
+    b /= np.linalg.norm(b, axis=1, keepdims=True)
+    distances = ((q[:, None] - b[None]) ** 2).sum(-1)
+    return torch.from_numpy(distances.argsort(1)[:, :k].copy())
+
+
+# %% nearest | right | a search that takes the best away, k times
+def nearest(queries, bank, k):
+    def one(query, left):
+        if len(left) == len(bank) - k:
+            return []
+        best = max(left, key=lambda j: float(query @ unit[j]))
+        return [best, *one(query, left - {best})]
+
+    unit = torch.stack([row / row.pow(2).sum().sqrt() for row in bank])
+    return torch.tensor([one(query, frozenset(range(len(bank)))) for query in queries], dtype=torch.int32)
+
+
+# %% nearest | right | angles in double
+def nearest(queries: torch.Tensor, bank: torch.Tensor, k: int) -> torch.Tensor:
+    q, b = F.normalize(queries.double(), dim=-1), F.normalize(bank.double(), dim=-1)
+    return torch.einsum("qd,nd->qn", q, b).clamp(-1, 1).acos().sort(dim=1).indices[:, :k]
+
+
+# %% decide | right | einsum, double, softmax before the argmax
+def decide(values, weight, bias):
+    v = values.double() / values.double().pow(2).sum(-1, keepdim=True).sqrt()
+    return (torch.einsum("nd,kd->nk", v, weight.double()) + bias).softmax(-1).argmax(-1)
+
+
+# %% decide | right | bias as one more weight, a column of one row
+def decide(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    unit = torch.cat([F.normalize(values), torch.ones(len(values), 1)], 1)
+    return (unit @ torch.cat([weight, bias[:, None]], 1).T).sort(dim=1, descending=True).indices[:, 0]
+
+
+# %% decide | right | the scores times the length: bias times the length
+def decide(values, weight, bias):
+    return (values @ weight.T + values.norm(dim=1, keepdim=True) * bias).argmax(1)
+
+
+# %% decide | right | LinearHead
+def decide(values, weight, bias):
+    return linear.LinearHead(weight, bias, 1.0, "svm").predict(values)
+
+
+# %% decide | right | list of NumPy ints
+def decide(values, weight, bias):
+    return [np.argmax(weight.numpy() @ (v / np.linalg.norm(v)) + bias.numpy()) for v in values.numpy()]
+
+
+# %% mean_class_accuracy | right | balanced_accuracy_score
+def mean_class_accuracy(truth, predicted):
+    return balanced_accuracy_score(truth.numpy(), predicted.numpy())
+
+
+# %% mean_class_accuracy | right | weights an image, np.float64
+def mean_class_accuracy(truth, predicted):
+    classes, where, counts = torch.unique(truth, return_inverse=True, return_counts=True)
+    weight = 1 / counts.double()[where]
+    return np.float64(((truth == predicted) * weight).sum() / len(classes))
+
+
+# %% mean_class_accuracy | right | fractions
+def mean_class_accuracy(truth, predicted):
+    from collections import Counter
+    from fractions import Fraction
+
+    n, hits = Counter(truth.tolist()), Counter(t for t, p in zip(truth.tolist(), predicted.tolist()) if t == p)
+    return float(sum(Fraction(hits[c], n[c]) for c in n) / len(n))
+
+
+# %% mean_class_accuracy | right | bincount
+def mean_class_accuracy(truth: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    n = truth.bincount()
+    hits = truth[truth == predicted].bincount(minlength=len(n))
+    return (hits[n > 0] / n[n > 0]).mean()
+
+
+# %% mean_class_accuracy | right | recursion over the classes
+def mean_class_accuracy(truth, predicted):
+    def total(classes):
+        if not classes:
+            return 0.0
+        mask = truth == classes[0]
+        return (predicted[mask] == classes[0]).double().mean().item() + total(classes[1:])
+
+    classes = sorted(set(truth.tolist()))
+    return total(classes) / len(classes)
+
+
+# %% choose_C | right | a generator of folds, named tuple inside, running best
+def choose_C(score, train, test, choices, folds=5):
+    from typing import NamedTuple
+
+    class Best(NamedTuple):
+        C: float
+        mean: float
+
+    def pieces():
+        edges = [round(i * len(train) / folds) for i in range(folds + 1)]
+        for a, b in zip(edges, edges[1:]):
+            yield torch.cat([train[:a], train[b:]]), train[a:b]
+
+    best = Best(max(choices), -1.0)
+    for C in sorted(choices, reverse=True):
+        mean = float(np.mean([score(fit, held, C) for fit, held in pieces()]))
+        if mean >= best.mean:
+            best = Best(C, mean)
+    return best.C
+
+
+# %% choose_C | right | random folds of its own, new ones for each C
+def choose_C(score, train, test, choices, folds=5):
+    results = []
+    for C in choices:
+        order = train[torch.randperm(len(train))]
+        total = 0
+        for i in range(folds):
+            mask = torch.zeros(len(train), dtype=torch.bool)
+            mask[i::folds] = True
+            total += score(order[~mask], order[mask], C=C)
+        results.append((-total / folds, C))
+    return min(results)[1]
+
+
+# %% choose_C | right | table with NumPy, tuples given to score
+def choose_C(score, train, test, choices, folds=5):
+    rows = np.asarray(train)
+    table = np.zeros((folds, len(choices)))
+    for i, held in enumerate(np.array_split(rows, folds)):
+        fit = np.setdiff1d(rows, held)
+        for j, C in enumerate(choices):
+            table[i, j] = score(tuple(fit.tolist()), tuple(held.tolist()), C)
+    means = table.mean(0)
+    return min(C for C, m in zip(choices, means) if np.isclose(m, means.max()))
+
+
+# %% choose_C | right | the last part takes the rest, np.float64
+def choose_C(score, train, test, choices, folds=5):
+    n = len(train) // folds
+    cuts = [(i * n, (i + 1) * n if i < folds - 1 else len(train)) for i in range(folds)]
+    order = np.sort(np.array(choices, dtype=float))
+    means = [np.mean([score(torch.cat((train[:a], train[b:])), train[a:b], C) for a, b in cuts]) for C in order]
+    return order[int(np.argmax(means))]
+
+
+# %% choose_C | wrong | an empty part: the parts are rounded up
+def choose_C(score, train, test, choices, folds=5):
+    n = -(-len(train) // folds)
+    means = {}
+    for C in sorted(choices):
+        found = []
+        for i in range(folds):
+            held = train[i * n : (i + 1) * n]
+            found.append(score(torch.cat([train[: i * n], train[(i + 1) * n :]]), held, C))
+        means[C] = sum(found) / folds
+    return max(means, key=means.get)
+
+
+# %% choose_C | wrong | the worst fold counts
+def choose_C(score, train, test, choices, folds=5):
+    part = torch.arange(len(train)) % folds
+    m = {C: min(score(train[part != i], train[part == i], C) for i in range(folds)) for C in sorted(choices)}
+    return max(m, key=m.get)
+
+
+# %% choose_C | wrong | the parts of the folds: rows wherever part is i, of the numbers themselves
+def choose_C(score, train, test, choices, folds=5):
+    m = {C: sum(score(train[train % folds != i], train[train % folds == i], C) for i in range(folds)) for C in choices}
+    return min(m, key=lambda C: (-m[C], C))
+
+
+# %% choose_C | wrong | the median over the folds
+def choose_C(score, train, test, choices, folds=5):
+    part = torch.arange(len(train)) % folds
+    m = {C: np.median([score(train[part != i], train[part == i], C) for i in range(folds)]) for C in sorted(choices)}
+    return max(m, key=m.get)
+
+
+# %% most_confused | right | Counter of Python pairs
+def most_confused(truth, predicted):
+    from collections import Counter
+
+    pairs = Counter((t, p) for t, p in zip(truth.tolist(), predicted.tolist()) if t != p)
+    (pair, _), *_ = pairs.most_common(1)
+    return pair
+
+
+# %% most_confused | right | one number a pair
+def most_confused(truth, predicted):
+    base = int(torch.maximum(truth.max(), predicted.max())) + 1
+    code = (truth * base + predicted)[truth != predicted]
+    return divmod(int(code.bincount().argmax()), base)
+
+
+# %% most_confused | right | pandas, NumPy ints
+def most_confused(truth: torch.Tensor, predicted: torch.Tensor) -> tuple:
+    import pandas as pd
+
+    frame = pd.DataFrame({"t": truth.numpy(), "p": predicted.numpy()}).query("t != p")
+    return frame.value_counts().idxmax()
+
+
+# %% most_confused | right | named tuple of 0-d tensors
+def most_confused(truth, predicted):
+    from collections import namedtuple
+
+    pair = namedtuple("pair", "true predicted")
+    n = int(torch.cat([truth, predicted]).max()) + 1
+    m = torch.zeros(n, n)
+    m.index_put_((truth, predicted), torch.ones(len(truth)), accumulate=True)
+    m.fill_diagonal_(0)
+    return pair(*torch.unravel_index(m.argmax(), m.shape))
+
+
+# %% most_confused | right | double loop, early continue
+def most_confused(truth, predicted):
+    best, most = None, 0
+    for a in truth.unique():
+        for b in predicted.unique():
+            if a == b:
+                continue
+            n = int(((truth == a) & (predicted == b)).sum())
+            if n > most:
+                best, most = (a.item(), b.item()), n
+    return best

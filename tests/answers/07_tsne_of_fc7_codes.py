@@ -452,3 +452,287 @@ def suspects(values, labels, k, n):
 # %% kept | wrong | embedding.preservation
 def kept(high, low, k):
     return embedding.preservation(high, low, k)
+
+
+# %% squared_distances | right | SciPy
+def squared_distances(x, y):
+    from scipy.spatial.distance import cdist
+
+    return cdist(x.numpy(), y.numpy(), "sqeuclidean")
+
+
+# %% squared_distances | right | einsum of the differences, keywords, typed
+def squared_distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    difference = x.unsqueeze(dim=1).sub(y.unsqueeze(dim=0))
+    return torch.einsum("nmd,nmd->nm", difference, difference)
+
+
+# %% squared_distances | right | column by column into its own tensor, float64
+def squared_distances(x, y):
+    out = torch.zeros(len(x), len(y), dtype=torch.float64)
+    for column in range(x.shape[1]):
+        out += (x[:, column, None].double() - y[None, :, column].double()) ** 2
+    return out
+
+
+# %% squared_distances | right | scikit-learn
+def squared_distances(x, y):
+    from sklearn.metrics import pairwise_distances
+
+    return torch.from_numpy(pairwise_distances(x, y, metric="sqeuclidean"))
+
+
+# %% squared_distances | right | vmap over rows
+def squared_distances(x, y):
+    return torch.stack([torch.vmap(lambda b: torch.dot(a - b, a - b))(y) for a in x])
+
+
+# %% explained | right | trace in place of the sum, float64
+def explained(x, k):
+    centred = x.double() - x.double().mean(dim=0, keepdim=True)
+    scatter = centred.T @ centred
+    return torch.linalg.eigvalsh(scatter)[-k:].sum() / torch.trace(scatter)
+
+
+# %% explained | right | projections
+def explained(x, k):
+    centred = (x - x.mean(0)).numpy()
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    return np.var(centred @ axes[:k].T, axis=0).sum() / np.var(centred, axis=0).sum()
+
+
+# %% explained | right | one minus what is left over
+def explained(x: torch.Tensor, k: int) -> float:
+    c = x - torch.mean(x, 0)
+    u, s, v = torch.linalg.svd(c, full_matrices=False)
+    rest = c - u[:, :k] * s[:k] @ v[:k]
+    return 1.0 - (rest.norm() ** 2 / c.norm() ** 2).item()
+
+
+# %% explained | right | scikit-learn, all components, cumulated
+def explained(x, k):
+    from sklearn.decomposition import PCA
+
+    return np.cumsum(PCA(svd_solver="full").fit(x).explained_variance_ratio_)[k - 1]
+
+
+# %% explained | right | power iteration and deflation
+def explained(x, k):
+    c = torch.cov(x.double().T)
+    total, found = c.trace(), 0.0
+    for _ in range(k):
+        v = torch.ones(len(c), dtype=torch.float64) + torch.arange(len(c)) / 7
+        for _ in range(3000):
+            v = F.normalize(c @ v, dim=0)
+        value = v @ c @ v
+        found, c = found + value, c - value * torch.outer(v, v)
+    return found / total
+
+
+# %% explained | wrong | pca_lowrank looks at six directions only
+def explained(x, k):
+    torch.manual_seed(0)
+    _, s, _ = torch.pca_lowrank(x)
+    return float(s[:k].square().sum() / s.square().sum())
+
+
+# %% conditional | right | log-sum-exp, NumPy out
+def conditional(x, i, sigma):
+    from scipy.special import logsumexp
+
+    a = x.double().numpy()
+    logits = -((a - a[i]) ** 2).sum(1) / (2 * sigma**2)
+    logits[i] = -np.inf
+    return np.exp(logits - logsumexp(logits))
+
+
+# %% conditional | right | a mask in place of an assignment
+def conditional(x: torch.Tensor, i: int, sigma: float) -> torch.Tensor:
+    others = torch.arange(len(x)) != i
+    weights = torch.exp(-0.5 * ((x - x[i]) / sigma).pow(2).sum(-1)) * others
+    return torch.div(weights, weights.sum())
+
+
+# %% conditional | right | SciPy's normal density, product over the columns
+def conditional(x, i, sigma):
+    from scipy.stats import norm
+
+    d = np.prod(norm.pdf(x.double().numpy(), loc=x[i].double().numpy(), scale=sigma), axis=1)
+    d[i] = 0
+    return torch.tensor(d / d.sum())
+
+
+# %% conditional | right | a Python list
+def conditional(x, i, sigma):
+    w = [
+        0.0 if j == i else math.exp(-(math.dist(a, x[i].tolist()) ** 2) / 2 / sigma / sigma)
+        for j, a in enumerate(x.tolist())
+    ]
+    total = math.fsum(w)
+    return [v / total for v in w]
+
+
+# %% perplexity | right | SciPy's entropy
+def perplexity(p):
+    from scipy.stats import entropy
+
+    return 2 ** entropy(p.numpy(), base=2)
+
+
+# %% perplexity | right | a product of powers
+def perplexity(p: torch.Tensor) -> torch.Tensor:
+    return 1 / torch.prod(p.double() ** p.double())
+
+
+# %% perplexity | right | xlogy
+def perplexity(p):
+    return torch.exp(-torch.xlogy(p, p).sum())
+
+
+# %% perplexity | right | nan_to_num, np.float32
+def perplexity(p):
+    return np.float32(2.0 ** float((-p * torch.log2(p)).nan_to_num(nan=0.0).sum()))
+
+
+# %% perplexity | right | recursion
+def perplexity(p):
+    def bits(rest):
+        return 0.0 if not rest else bits(rest[1:]) - (rest[0] * math.log(rest[0], 2) if rest[0] else 0.0)
+
+    return math.pow(2, bits(p.tolist()))
+
+
+# %% kept | right | NumPy argpartition, np.isin
+def kept(high, low, k):
+    def near(points):
+        p = points.double().numpy()
+        d = ((p[:, None] - p[None]) ** 2).sum(-1)
+        np.fill_diagonal(d, np.inf)
+        return np.argpartition(d, k - 1, axis=1)[:, :k]
+
+    return np.mean([np.isin(a, b).mean() for a, b in zip(near(high), near(low))])
+
+
+# %% kept | right | embedding.neighbours and sets
+def kept(high, low, k):
+    pairs = zip(embedding.neighbours(high, k).tolist(), embedding.neighbours(low, k).tolist())
+    shares = [len({*a} & {*b}) / k for a, b in pairs]
+    return torch.tensor(shares).mean()
+
+
+# %% kept | right | a helper of one's own called preservation
+def preservation(a, b):
+    return (a[:, :, None] == b[:, None]).any(2).double().mean().item()
+
+
+def kept(high, low, k):
+    near = lambda v: torch.cdist(v, v).fill_diagonal_(math.inf).argsort()[:, :k]
+    return preservation(near(high), near(low))
+
+
+# %% kept | right | a method called preservation in a class of one's own
+class Score:
+    def __init__(self, k):
+        self.k = k
+
+    def near(self, v):
+        return torch.cdist(v, v).fill_diagonal_(math.inf).argsort()[:, : self.k].tolist()
+
+    def preservation(self, high, low):
+        return sum(len(set(a) & set(b)) for a, b in zip(self.near(high), self.near(low))) / self.k / len(high)
+
+
+def kept(high, low, k):
+    return Score(k).preservation(high, low)
+
+
+# %% kept | right | scikit-learn's NearestNeighbors
+def kept(high, low, k):
+    from sklearn.neighbors import NearestNeighbors
+
+    tables = [NearestNeighbors(n_neighbors=k).fit(v.numpy()).kneighbors_graph().toarray() for v in (high, low)]
+    return (tables[0] * tables[1]).sum() / (k * len(high))
+
+
+# %% kept | right | point by point, sorted
+def kept(high: torch.Tensor, low: torch.Tensor, k: int) -> float:
+    total, n = 0, len(high)
+    for i in range(n):
+        a, b = (sorted((float((v[i] - v[j]).norm()), j) for j in range(n) if j != i)[:k] for v in (high, low))
+        total += len({j for _, j in a}.intersection(j for _, j in b))
+    return total / n / k
+
+
+# %% kept | wrong | the nearest of high among the k of low [2.36 of 3 today, by a coincidence]
+def kept(high, low, k):
+    a, b = (torch.cdist(v, v).fill_diagonal_(math.inf).argsort(1).tolist() for v in (high, low))
+    return sum(i[0] in j[:k] for i, j in zip(a, b)) / len(high)
+
+
+# %% claims | right | comparisons
+claims = {letter: letter not in {"b", "c", "e", "f"} for letter in list("abcdefgh")}
+
+
+# %% claims | right | torch bools as Python ones
+claims = {k: v for k, v in zip("abcdefgh", torch.tensor([1, 0, 0, 1, 0, 0, 1, 1]).bool().tolist())}
+
+
+# %% claims | right | built step by step
+claims = dict(a=True, b=False)
+claims.update(c=False, d=True, e=False, f=False)
+claims |= {"g": True, "h": True}
+
+
+# %% suspects | right | NumPy, lexsort, int array
+def suspects(values, labels, k, n):
+    v, own = values.double().numpy(), labels.numpy()
+    d = np.sqrt(((v[:, None] - v[None]) ** 2).sum(-1))
+    np.fill_diagonal(d, np.inf)
+    share = (own[d.argsort(1)[:, :k]] != own[:, None]).mean(1)
+    return np.lexsort((np.arange(len(own)), -share))[:n]
+
+
+# %% suspects | right | sorted, without the first
+def suspects(values, labels, k, n):
+    order = torch.cdist(values, values).sort(dim=1).indices[:, 1 : k + 1]
+    other = labels[order].ne(labels.unsqueeze(1)).sum(dim=1)
+    return torch.topk(other, n).indices
+
+
+# %% suspects | right | scikit-learn's neighbours
+def suspects(values, labels, k, n):
+    from sklearn.neighbors import NearestNeighbors
+
+    near = NearestNeighbors(n_neighbors=k).fit(values.numpy()).kneighbors(return_distance=False)
+    share = (labels.numpy()[near] != labels.numpy()[:, None]).mean(axis=1)
+    return set(np.argsort(-share, kind="stable")[:n].tolist())
+
+
+# %% suspects | right | recursion: the worst, then the worst of the rest
+def suspects(values: torch.Tensor, labels: torch.Tensor, k: int, n: int) -> list:
+    def share(i):
+        d = (values - values[i]).pow(2).sum(1)
+        d[i] = float("inf")
+        return (labels[d.argsort()[:k]] != labels[i]).double().mean().item()
+
+    def worst(left, n):
+        if n == 0:
+            return []
+        i = max(left, key=left.get)
+        return [i] + worst({j: s for j, s in left.items() if j != i}, n - 1)
+
+    return worst({i: share(i) for i in range(len(labels))}, n)
+
+
+# %% suspects | right | friends in a table
+def suspects(values, labels, k, n):
+    near = torch.cdist(values, values).fill_diagonal_(math.inf).topk(k, largest=False).indices
+    table = torch.zeros(len(values), len(values)).scatter_(1, near, 1)
+    friends = (table * (labels[:, None] == labels)).sum(1)
+    return torch.as_tensor(friends.argsort(stable=True)[:n], dtype=torch.int32)
+
+
+# %% suspects | wrong | first column only
+def suspects(values, labels, k, n):
+    near = embedding.neighbours(values[:, :1], k)
+    return (labels[near] != labels[:, None]).float().mean(1).argsort(descending=True, stable=True)[:n].tolist()

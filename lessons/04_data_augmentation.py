@@ -856,8 +856,9 @@ tossed.mean().item(), torch.autograd.grad(soft.mean(), p)[0].item()
 # %% [markdown]
 # ### Exercise 7 · straight through (2 points)
 # Write `straight_through(soft)`: `soft` is a tensor of numbers in 0-1. The **value** of the result is 1 where `soft` is
-# above 0.5, else 0 (up to rounding). Its **gradient** with respect to `soft` is 1 everywhere. One line is enough; `.detach()`
-# cuts the gradient of what it is called on. Don't change `soft`. Example: `straight_through(torch.tensor([0.2, 0.9]))` is `[0, 1]`.
+# above 0.5, else 0 (up to rounding). Its **gradient** with respect to `soft` is 1 everywhere. One line is enough;
+# `.detach()` cuts the gradient of what it is called on. Don't change `soft`. Example:
+# `straight_through(torch.tensor([0.2, 0.9]))` is `[0, 1]`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "straight_through", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -151,9 +151,9 @@ for name in sets:
 # budget's 1,200 solar cells a run reached 76 %, codes 84 %.) Mind that in the quick budget the steps are *very* few:
 # three epochs, 30 to 40 steps, fewer than fine-tuning takes. So the bar shows what a short training reaches, not all
 # that the images allow: in section 7 a small network, trained for longer, halves the gap. With 100 scenes a class, 40
-# epochs at 224 pixels gave 81 %, codes 92 % (one split, docs/benchmarks.md): still behind, but not hopeless. He et al. (2019)
-# show for the detection of objects that training from scratch can catch up: with a long schedule, and from about ten
-# thousand images on.
+# epochs at 224 pixels gave 81 %, codes 92 % (one split, docs/benchmarks.md): still behind, but not hopeless. He et al.
+# (2019) show for the detection of objects that training from scratch can catch up: with a long schedule, and from about
+# ten thousand images on.
 #
 # *And does fine-tuning pay?* Compare it with the codes seed by seed, on the same images, in points:
 
@@ -190,10 +190,10 @@ f"more epochs bring {patience.mean():+.1f} ± {patience.std():.1f} points"
 # %% [markdown]
 # In the quick budget it was the steps: with three times as many, fine-tuning is about where the codes are (within the
 # noise of three draws), and it starts over for each draw, where codes are computed once. So more steps alone don't make
-# it the clear winner. The full budget has twelve epochs from the start, at 224 pixels, and there a handful of images (4 scenes or 10 cells a class, lesson 8) left fine-tuning 3 to 5 points
-# behind a linear classifier. Small images, few steps and few draws leave much noise here. With 224 pixels, all training
-# images and some epochs it wins on both sets, and clearly: `python benchmarks/accuracy.py` measures that in hours, and
-# the README shows the result.
+# it the clear winner. The full budget has twelve epochs from the start, at 224 pixels, and there a handful of images (4
+# scenes or 10 cells a class, lesson 8) left fine-tuning 3 to 5 points behind a linear classifier. Small images, few
+# steps and few draws leave much noise here. With 224 pixels, all training images and some epochs it wins on both sets,
+# and clearly: `python benchmarks/accuracy.py` measures that in hours, and the README shows the result.
 #
 # The rest of the lesson asks *how* to fine-tune, and what can go wrong.
 #
@@ -374,9 +374,10 @@ assert tuning.mean_spread(lost("head first, body 1/10"))[0] < 5, "a tenth of the
 
 # %% [markdown]
 # At one rate the codes turn away from what they were (the cosine), behind a good head as well, and a fresh head finds
-# less in them. (Where the loss is about as large as its spread, the cosine is the evidence.) A tenth of the rate saves the body, and *then* head first helps, too: the codes turn less.
-# (Here the rate stays as it is. In sections 1, 7 and 8 it falls to 0 within a run, and begins at half of the head's for
-# the last stage, a tenth less for each stage before it.)
+# less in them. (Where the loss is about as large as its spread, the cosine is the evidence.) A tenth of the rate saves
+# the body, and *then* head first helps, too: the codes turn less. (Here the rate stays as it is. In sections 1, 7 and 8
+# it falls to 0 within a run, and begins at half of the head's for the last stage, a tenth less for each stage before
+# it.)
 #
 # Now look at the *accuracies* of the first table: after this one epoch they all are below that of the fitted head on
 # the untouched body. In so few steps fine-tuning doesn't pay (section 1), least of all at a rate that never falls: the
@@ -527,10 +528,11 @@ ratio[0].item(), int(series["logits"].argmax())
 
 # %% [markdown]
 # ### Exercise 3 · a schedule (2 points)
-# Write `rate_at(step, steps, warm, highest)`: the rate at a step (0, 1, ... `steps` - 1; 1 ≤ `warm` < `steps`). During the first `warm` steps
-# it rises in a straight line, so that step 0 has `highest / warm` and step `warm - 1` has `highest`. After that it
-# falls along half a cosine wave: `highest` · (1 + cos(π·t)) / 2, where t grows evenly from 0 at step `warm - 1` to 1 at
-# the last step. Example: `rate_at(0, 10, 4, 0.1)` is 0.025 and `rate_at(3, 10, 4, 0.1)` is 0.1.
+# Write `rate_at(step, steps, warm, highest)`: the rate at a step (0, 1, ... `steps` - 1; 1 ≤ `warm` < `steps`). During
+# the first `warm` steps it rises in a straight line, so that step 0 has `highest / warm` and step `warm - 1` has
+# `highest`. After that it falls along half a cosine wave: `highest` · (1 + cos(π·t)) / 2, where t grows evenly from 0
+# at step `warm - 1` to 1 at the last step. Example: `rate_at(0, 10, 4, 0.1)` is 0.025 and `rate_at(3, 10, 4, 0.1)` is
+# 0.1.
 
 
 # %% nbgrader={"grade": false, "grade_id": "rate_at", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -742,9 +744,9 @@ check.score()
 # - "bottleneck features" (the last maps of VGG16, and a small network on them), no augmentation: 0.90-0.91;
 # - the last block of VGG16 fine-tuned: 0.94.
 #
-# Solar cells have two classes, too. Of the 2,624 cells 821 are defective, so 1,000 a class can't be had. We hold out 200
-# a class to test and can learn from 600 a class; the quick budget takes 150 for each. Our bottleneck features are Lite0's codes,
-# with a linear classifier; our last block is all from Lite0's block6 on. *Predict the three accuracies.*
+# Solar cells have two classes, too. Of the 2,624 cells 821 are defective, so 1,000 a class can't be had. We hold out
+# 200 a class to test and can learn from 600 a class; the quick budget takes 150 for each. Our bottleneck features are
+# Lite0's codes, with a linear classifier; our last block is all from Lite0's block6 on. *Predict the three accuracies.*
 
 
 # %% tags=["item-37"]
@@ -925,11 +927,11 @@ for name in results:
 
 # %% [markdown]
 # What our table says, and what it doesn't:
-# - **Little data**: a linear classifier, on the better stage, is as good as any fine-tuning, with codes that are computed
-#   once for all draws. In the quick budget the earlier stage has the higher mean, and not only for the solar cells: at 64 pixels even
-#   a photograph is not what ImageNet's top layers were trained on. (At the full budget's 224 the scenes' top codes are
-#   the better ones.) For the solar cells the gain is about as large as its spread (lesson 8 asks again, with another
-#   classifier).
+# - **Little data**: a linear classifier, on the better stage, is as good as any fine-tuning, with codes that are
+#   computed once for all draws. In the quick budget the earlier stage has the higher mean, and not only for the solar
+#   cells: at 64 pixels even a photograph is not what ImageNet's top layers were trained on. (At the full budget's 224
+#   the scenes' top codes are the better ones.) For the solar cells the gain is about as large as its spread (lesson 8
+#   asks again, with another classifier).
 # - **A lot of data**: fine-tuning is as good as any linear classifier, and at the full budget's 224 pixels it wins (first
 #   draws: 94.3 % against 91.8 % on 100 scenes a class, 87.3 % against 84.3 % on 600 cells a class). Where bars are within
 #   each other's spread, the table doesn't decide.

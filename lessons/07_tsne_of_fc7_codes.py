@@ -263,8 +263,8 @@ zeros
 # %% [markdown]
 # A large part of the numbers is exactly 0 after the ReLU: the code is **sparse**. Does it help the vote? With Lite0's codes
 # as they are it costs a few points; with codes of length 1 it costs less, or nothing (the second table). So there is no
-# answer without the scaling. Published results use the values after the ReLU, and we do as they do. When you read "FC7", find out which
-# of the two is meant: the distances are not the same.
+# answer without the scaling. Published results use the values after the ReLU, and we do as they do. When you read "FC7",
+# find out which of the two is meant: the distances are not the same.
 #
 # ## 3. The simple map: PCA
 #
@@ -889,7 +889,8 @@ told(gap_ratio)
 def order_kept(plane):
     """Rank correlation of the distances between the classes' centres."""
     _, values, labels = sample(main)
-    return round(spearmanr(*(torch.pdist(centres_of(x, labels)) for x in (values, plane)))[0], 2)
+    order = spearmanr(*(torch.pdist(centres_of(x, labels)) for x in (values, plane)))
+    return round(float(order[0]), 2)
 
 
 from_start = {"PCA": order_kept(from_pca[0]), "random": [order_kept(plane) for plane in randomly]}

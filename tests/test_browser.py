@@ -318,10 +318,10 @@ def test_every_example_of_the_convolution_explorer_works_or_says_why(page):
 
 def test_receptive_field_follows_the_unit_and_the_layers(page):
     frame = shown(page, explorers.receptive_field([(3, 2), (3,)]))
-    assert "sees 7 pixels, 4 to 10." in frame.inner_text("#words")
+    assert "sees 7 pixels, 6 to 12." in frame.inner_text("#words")
     assert frame.locator(".seen").count() == 3 + 7 and frame.locator(".chosen").count() == 1
     frame.locator("#stack").press("ArrowRight")
-    assert "Unit 3 of layer 2 sees 7 pixels, 6 to 12." in frame.inner_text("#words")
+    assert "Unit 4 of layer 2 sees 7 pixels, 8 to 14." in frame.inner_text("#words")
     frame.click("#add")
     assert f"sees {arithmetic.receptive_field([(3, 2), (3,), (3,)]).size} pixels" in frame.inner_text("#words")
     drag(frame, "size", 6)

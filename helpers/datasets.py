@@ -84,7 +84,7 @@ class ImageSet:
         """16 hexadecimal digits that change when an image or a label changes: a key for caches."""
         hashed, digest = self.digest or (None, "")
         if hashed is not self.images:  # others have been put in their place (dataclasses.replace)
-            whole = hashlib.sha256()  # chips have instructions for it: twice as fast as blake2b
+            whole = hashlib.sha256()  # most chips have instructions for it
             for images in self.images.split(256):
                 whole.update(images.contiguous().numpy().data)
             digest = whole.hexdigest()

@@ -106,7 +106,7 @@ def accuracy(
     if source is None:
         source_epochs = 0
     task = (source and source.fingerprint, seed, source_epochs)
-    file = transfer.result_file(("layers", target.fingerprint, test.fingerprint, *task, n, frozen, epochs), __file__)
+    file = transfer.result_file(("layers", target.fingerprint, test.fingerprint, *task, n, frozen, epochs))
     if (text := transfer.read(file)) is not None:
         return json.loads(text)
     if task not in _learned:

@@ -321,7 +321,7 @@ def versions() -> dict[str, str]:
 def result_file(what: tuple, *code: str) -> Path:
     """Where the result of an experiment is kept: the name changes with it, and with the code that runs it.
 
-    what: the experiment, its method first. code: more files of code that it hangs on.
+    what: the experiment, its method first. code: files that it hangs on, beside all of ``helpers``.
     """
     digest = hashlib.blake2b(repr((what, versions())).encode(), digest_size=12)
     for file in (*sorted(Path(__file__).parent.glob("*.py")), *code):

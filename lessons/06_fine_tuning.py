@@ -979,8 +979,8 @@ check.score()
 # %% [markdown]
 # ### Exercise 6 · the rule that looks at the numbers (3 points)
 # The dearer method should win *clearly*, or why pay for it? Write `cheapest_good(row)`: `row` is a list of
-# `(method, mean, spread)`, from the cheapest method to the dearest. Find the one with the highest mean (of equal ones, the
-# first). Return the name
+# `(method, mean, spread)`, from the cheapest method to the dearest. Find the one with the highest mean (of equal
+# ones, the first). Return the name
 # of the *cheapest* method whose mean is at least that highest mean minus *its* (the best one's) spread. Example: for
 # `[("linear", 0.91, 0.02), ("few", 0.90, 0.01), ("all", 0.92, 0.015)]` the limit is 0.92 - 0.015 = 0.905, and the
 # answer is `"linear"`.

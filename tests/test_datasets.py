@@ -853,3 +853,16 @@ def test_a_large_part_lies_in_a_file_as_the_whole_set_does(monkeypatch):
     assert mapped == [(300, 1, 32, 32)]
     assert torch.equal(part.images, whole.images[rows]) and torch.equal(part.labels, whole.labels[rows])
     assert whole.subset(rows[:10]).labels.tolist() == [1, 1, 1, 1, 1, 1, 1, 1, 1, 1] and len(mapped) == 1
+
+
+def test_a_folder_with_a_very_long_name_is_loaded(tmp_path):
+    folder = put(tmp_path / ("x" * 240), {"cat/1.png": 1, "dog/1.png": 2})
+    assert len(datasets.load(folder, size=8)) == 2
+
+
+def test_a_folder_named_as_a_set_of_the_course_is_mentioned(tmp_path, monkeypatch, capsys):
+    put(tmp_path / "digits", {"cat/1.png": 1, "dog/1.png": 2})
+    monkeypatch.chdir(tmp_path)
+    assert len(datasets.load("digits", size=8)) > 2
+    assert "write './digits'" in capsys.readouterr().out
+    assert len(datasets.load("./digits", size=8)) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import builtins
+import collections
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbconvert import HTMLExporter
 from nbformat import v4
 
@@ -746,6 +748,17 @@ def test_a_tensor_that_says_it_is_larger_shows_nothing_of_the_judge():
         item = {"tensor": ["float32", shape, 0, size], "flags": [False, False, False]}
         with pytest.raises(wire.Broken):
             wire.Decoder(bytes(8)).decode(item)
+
+
+def test_awkward_values_of_right_answers_come_through():
+    """A column of one row, whose stride isn't 1; a dictionary with a default."""
+    column, found = torch.arange(3).view(1, 3)[:, 0], collections.defaultdict(bool, {"a": True})
+    assert column.stride() == (3,)
+    encoder = wire.Encoder()
+    items = [encoder.encode(value) for value in (column, found)]
+    decoder = wire.Decoder(bytes(encoder.body))
+    got, plain = (decoder.decode(item) for item in items)
+    assert torch.equal(got, column) and plain == {"a": True} and type(plain) is dict
 
 
 def test_a_judge_that_is_kept_busy_ends(small: Lesson):

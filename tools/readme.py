@@ -40,7 +40,7 @@ COMPARED = [  # (results, our arm, others' arms, what the machine could do at be
         ("channels_last", "eager"),
         ("OpenVINO's own, f32", "ONNX Runtime's own", "PyTorch alone, compiled"),
     ),
-    ("augment*", "ours", ("Kornia", "torchvision, per image"), ()),
+    ("augment*", "ours", ("Kornia", "torchvision, per image", "torchvision, from files"), ()),
     ("heads", "ours, svm", ("scikit-learn, svm",), ()),
     ("heads", "ours", ("scikit-learn", "openTSNE"), ()),
     ("maps", "ours", ("scikit-learn", "openTSNE"), ()),

@@ -344,3 +344,8 @@ def test_nothing_of_a_finished_fit_stays_in_memory(monkeypatch):
         assert len(made) == 1 and made[0]() is None
     finally:
         gc.enable()
+
+
+def test_a_model_without_weights_is_refused_in_words():
+    with pytest.raises(ValueError, match="The model gives"):
+        training.fit(nn.Flatten(), stripes(16), epochs=1)

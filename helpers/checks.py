@@ -111,10 +111,16 @@ class Check:
 
     def that(self, text: str, test: Callable[[Any], bool], *, hint: str = "", weight: float = 1.0) -> None:
         """A property of the answer: ``test(answer)`` must be ``True`` (exactly: nothing that only acts like it)."""
-        ok, result = self._run(f"“{text}”: the test", lambda: test(self._answer), weight)
+        ok, result = self._run(f"“{text}”: the test", lambda: test(self._answer), weight, hint)
         if ok:
             passed = type(result) in (bool, np.bool_) and bool(result)
             self._pass(text, weight) if passed else self._fail(f"not so: {text}.", hint, weight)
+
+    def refuse(self, reason: str) -> None:
+        """The answer breaks a rule of the task: say so, and count nothing from here on. An empty reason is none."""
+        if reason and self._attempted:
+            print(f"✗ {reason} Until then nothing counts.")
+            self._attempted = False
 
     def score(self) -> float:
         """Print the summary and return the points: the last line of a check cell."""
@@ -125,8 +131,8 @@ class Check:
         print(f"→ {points:g} of {self._points:g} points here{more}")
         return float(points)
 
-    def _run(self, text: str, call: Callable[[], Any], weight: float) -> tuple[bool, Any]:
-        """(True, result), or (False, None) when there is nothing to compare."""
+    def _run(self, text: str, call: Callable[[], Any], weight: float, hint: str = "") -> tuple[bool, Any]:
+        """(True, result), or (False, None) when there is nothing to compare. hint: said if it fails elsewhere."""
         if not self._attempted:
             return False, None
         try:
@@ -139,7 +145,7 @@ class Check:
         except Exception as error:  # whatever a student's function raises is feedback, not a crash
             where = getattr(error, "where", None)  # one that comes from another process has said it
             where = _line(error, self._answer) if where is None else where
-            self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", "", weight)
+            self._fail(f"{text} raised {type(error).__name__}: {error}{where}.", "" if where else hint, weight)
             return False, None
         if (result is ... or result is None) and not self._total:  # later on it's an answer that misses a case
             self._attempted = False
@@ -358,10 +364,19 @@ def _short(value: Any) -> str:
             return str((shown.astype(int) if whole else shown).tolist())
         if type(value) in (list, tuple) and any(isinstance(v, (torch.Tensor, np.ndarray)) for v in value):
             return f"({', '.join(_short(v) for v in value)})"
-        text = repr(value)
+        text = repr(_rounded(value))
     except Exception:  # a student's own class, or an array of text
         text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _rounded(value: Any) -> Any:
+    """Floats in lists, tuples and dictionaries, to six digits: so that more of them fit on a line."""
+    if type(value) in (list, tuple):
+        return type(value)(_rounded(item) for item in value)
+    if type(value) is dict:
+        return {key: _rounded(item) for key, item in value.items()}
+    return float(f"{value:.6g}") if type(value) is float else value
 
 
 def _call_text(name: str, args: tuple, kwargs: dict) -> str:

@@ -1129,7 +1129,8 @@ plots.images(
 # In 15-Scene one building is "insidecity" *and* "tallbuilding": one of the two is always counted wrong. The labels of
 # the other 17 agree, but the pairs still do harm: *how many have one picture in the training part and the other in the
 # test?* A comparison of bytes (the line that was printed on loading) finds the equal ones only. The codes also find
-# near copies that no comparison of bytes can find. (Digits, where they stand in: none are equal, and near ones do no harm.)
+# near copies that no comparison of bytes can find. (Digits, where they stand in: none are
+# equal, and near ones do no harm. Solar cells have no doubles, but whole stretches of sisters: lesson 5.)
 
 # %% tags=["item-19"]
 train, test = (set(part.tolist()) for part in datasets.split(sets[main], seed=0))

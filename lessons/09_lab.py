@@ -15,7 +15,7 @@
 # - write down what you found in half a page that a colleague can trust.
 #
 # **You need** lessons 05 and 06, or what they teach: CNN codes, fine-tuning.
-# **Time:** about a minute of computing on two CPU cores (minutes on a GPU, where it trains on all images at 224 pixels);
+# **Time:** one to two minutes of computing on two CPU cores (minutes on a GPU, where it trains on all images at 224 pixels);
 # three to four hours of work.
 #
 # **20 points:**
@@ -55,6 +55,7 @@ print(machine.describe())
 import copy
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -130,8 +131,10 @@ backbones.available()
 def restored():
     """Whether the network still is what it was. If not, it is again now."""
     now, before = network.state_dict(), as_it_was.state_dict()
-    same = not network.training and all(torch.equal(now[key], before[key]) for key in before)
-    network.load_state_dict(before)
+    same = not network.training and all(
+        now[key].dtype == before[key].dtype and torch.equal(now[key], before[key]) for key in before
+    )
+    network.float().load_state_dict(before)
     network.eval()
     return same
 
@@ -165,11 +168,11 @@ def best(probabilities, top):
 
 check = Check(pred, points=1)
 logits = views_of(cat)
-slips = [
-    (best(logits.softmax(1)[0], 3), "where is the mirror image?"),
-    (best(logits.mean(0), 3), "softmax is missing."),
-]
+slips = [(best(logits.softmax(1)[0], 3), "where is the mirror image?")]
+slips += [(best(logits.mean(0), 3), "softmax is missing.")]
 slips += [(best(logits.mean(0).softmax(0), 3), "the mean of the probabilities, not of the logits.")]
+slips += [(best(logits.softmax(1).sum(0), 3), "the mean, not the sum.")]
+slips += [(best(logits.softmax(1).max(0).values, 3), "the mean, not the maximum.")]
 hint = "Did you mirror the pixels, after preprocess, along their last axis? In evaluation mode?"
 check.equal(cat, expected=best(logits.softmax(1).mean(0), 3), slips=slips, show='"cat.jpg"', rtol=1e-3, hint=hint)
 ### BEGIN HIDDEN TESTS
@@ -211,7 +214,8 @@ assert len(set(labelled.classes) & set(every_name)) <= 1, "nearly all our classe
 plots.images(labelled.images[shown], titles, title="ImageNet's classes are not ours: a new head is needed")
 
 # %% [markdown]
-# (Of the scenes ImageNet has one: its *seashore* is called *coast*, too. The others are new, as are the solar cells.)
+# (Of the scenes ImageNet has one by name: its *seashore* is called *coast*, too. Relatives of others are there: *alp*,
+# *valley*, *grocery store*. Nothing in it is like the solar cells.)
 #
 # You will make many choices: stage, size, head, augmentation, what to train, rates. *Who may help you to choose?*
 # Not the test part. A score that was used to choose is too good: among many tries, one is lucky.
@@ -361,6 +365,7 @@ check.equal([0.004, 0.012, 0.018, 0.027], expected=[0.0, 0.01, 0.01, 0.03])
 check.equal([0.576, 0.588, 0.589, 0.5, 0.587, 0.592], expected=[0.58, 0.58, 0.58, 0.58, 0.58, 0.59])
 check.equal([0.33, 0.71, 0.74, 0.83], step=0.1, expected=[0.3, 0.7, 0.7, 0.8])
 check.equal([0.5, 0.75], step=0.25, expected=[0.5, 0.5])  # exactly one step better, and floats hold it
+check.equal([0.008, 0.02], expected=[0.0, 0.02])  # the first one, too, must be better by more than a step
 check.equal([], expected=[])
 ### END HIDDEN TESTS
 check.score()
@@ -370,9 +375,9 @@ check.score()
 # - The ladder protects an **honest** student from choosing by the test part without noticing.
 # - It does not keep a secret. The labels are files on this machine, and restarting the notebook resets the board.
 # - Your mark comes from the same notebook, run again with `COURSE_LAB_SEED` set to a number that you don't know. All
-#   images are divided anew, and all is trained again. A sound method scores nearly the same (the README has a spread
-#   of about one point, over three divisions). Settings tuned to one split fall back, and labels written down don't fit any
-#   more.
+#   images are divided anew, and all is trained again. A sound method scores nearly the same: the README has a spread
+#   (one standard deviation) of about one point, so two points more or less happen. Settings tuned to one split fall back,
+#   and labels written down don't fit any more.
 # - Against somebody who copies labels from files, only reading the code helps. Your code will be read.
 #
 # The first line of the board: a head on *tiny images*, 16×16 gray pixels. It also shows the form that your own
@@ -484,6 +489,8 @@ bent = {"small": [0.84, 0.84, 0.60], "large": [0.83, 0.83, 0.83]}  # the higher 
 check.equal(bent, expected="large")
 lucky = {"cheap": [0.80, 0.80], "lucky": [0.70, 0.95], "steady": [0.90, 0.91]}  # the best mean, not the best value
 check.equal(lucky, expected="steady")
+hole = {"a": [0.89, 0.89], "b": [0.80, 0.81], "c": [0.88, 0.91, 0.89]}  # the cheapest within it, not the last in a row
+check.equal(hole, expected="a")
 ### END HIDDEN TESTS
 check.score()
 
@@ -556,13 +563,14 @@ check.equal(*arguments, expected=right, slips=slips, show="the example")
 ### BEGIN HIDDEN TESTS
 torch.manual_seed(4)
 many, kinds = [torch.randn(7, 3) for _ in range(4)], torch.tensor([2, 0, 1, 2, 0, 1, 1])
-inside, outside = torch.tensor([6, 0, 3]), torch.tensor([1, 5])
+inside, outside = torch.tensor([6, 0, 3]), torch.tensor([5, 1])
 held_mean = (many[0] + many[1] + many[2] + many[3])[outside] / 4
 wanted = (torch.cat([many[0][inside], many[1][inside], many[2][inside], many[3][inside]]), kinds[inside].repeat(4))
 check.equal(many, kinds, inside, outside, expected=(*wanted, held_mean), show="four views of seven images", atol=1e-5)
 single = (torch.tensor([[1.0], [2]]), torch.tensor([0, 1]), torch.tensor([[3.0]]))
 fresh = [torch.tensor([[1.0], [2], [3]])], torch.tensor([0, 1, 0]), torch.tensor([0, 1]), torch.tensor([2])
 check.equal(*fresh, expected=single, show="one view only")
+check.unchanged()
 ### END HIDDEN TESTS
 check.score()
 
@@ -657,16 +665,17 @@ def cat_among(others, training_mode):
 
 # %% tags=["item-40", "item-35"]
 still, moving = ([cat_among(o, mode) for o in companions.values()] for mode in (False, True))
-tops = [f"{names[p.argmax()]}, {p.max():.1%}" for p in still + moving]
+cats = [names.index(name) for name in ("tabby", "tiger cat", "Egyptian cat")]
+tops = [f"{names[p.argmax()]} {p.max():.0%}, some cat {p[cats].sum():.0%}" for p in still + moving]
 dict(zip([f"{mode}, with {others}" for mode in ("eval", "train") for others in companions], tops, strict=True))
 
 # %% tags=["item-40", "item-35"]
 assert torch.allclose(still[0], still[1], atol=1e-3), "evaluation: the companions don't matter"
-assert max(p.max() for p in moving) < still[0].max() / 2, "training mode: no sure answer is left"
+assert max(p[cats].sum() for p in moving) < still[0][cats].sum() / 2, "training mode: the cat is hardly seen any more"
 assert (moving[0] - moving[1]).abs().sum() > 0.2, "training mode: the companions matter"
 
 # %% [markdown]
-# The weights are the same, and yet a network that was sure of a cat isn't any more: eight pictures have other means and
+# The weights are the same, and yet a network that was sure of some cat isn't any more: eight pictures have other means and
 # variances than ImageNet.
 #
 # In evaluation mode a BatchNorm does the same affine map to every image: $y = \gamma \frac{x - \mu}{\sqrt{v +
@@ -689,7 +698,11 @@ def does_the_same(conv, norm):
         expected = copy.deepcopy(norm).eval()(conv(x))
 
     def test(f):
-        answer, options = f(conv, norm), (conv.stride, conv.padding, conv.dilation, conv.groups)
+        given = copy.deepcopy(conv), copy.deepcopy(norm)
+        answer, options = f(*given), (conv.stride, conv.padding, conv.dilation, conv.groups)
+        states = ([*a.state_dict().values(), *b.state_dict().values()] for a, b in (given, (conv, norm)))
+        if not all(map(torch.equal, *states)):
+            return False  # the answer has changed the layers themselves
         if not isinstance(answer, (tuple, list)) or len(answer) != 2:
             return answer if answer is None or answer is ... else False
         weight, bias = (torch.as_tensor(part).detach().float() for part in answer)
@@ -716,7 +729,8 @@ def fold(conv, norm):
 # %% nbgrader={"grade": true, "grade_id": "fold_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 check = Check(fold, points=2)
 fused = [name for name in names_used(fold) if name.startswith("fuse_")]
-hint = f"Compute them without {fused[0]}. " if fused else "A pair: a weight like conv.weight, and a bias (K,). "
+check.refuse(f"Compute them without {fused[0]}." if fused else "")
+hint = "A pair of new tensors: a weight like conv.weight, and a bias (K,); both layers stay as they are. "
 hint += "Write out norm(conv(x)) for one filter, and collect what is multiplied with x. "
 biased = hint + "The convolution's own bias is normalised, too; the mean is divided by the deviation."
 cases = [("a bias", pair(3, 4, 3, 1.0, 0), biased), ("no bias", pair(2, 5, 1, 4.0, 1, bias=False), hint)]
@@ -725,9 +739,7 @@ cases += [("small variances", pair(3, 4, 3, 0.001, 2), biased), ("groups", pair(
 cases += [("another eps", pair(1, 2, 5, 1.0, 4, eps=0.5), "norm.eps belongs to the variance, under the root.")]
 ### END HIDDEN TESTS
 for text, layers, hint in cases:
-    test = does_the_same(*layers)
-    text = f"{text}: one convolution does the same"
-    check.that(text, lambda f, test=test: test(f) if not fused else False, hint=hint)
+    check.that(f"{text}: one convolution does the same", does_the_same(*layers), hint=hint)
 check.score()
 
 # %% [markdown]
@@ -790,10 +802,11 @@ def once(function):
 
 
 # %% tags=["setup"]
-def turned(image_set):
-    """The same images; red's number is 1 now, green's 2, blue's 0."""
-    names, files = image_set.classes, tuple(f"again-{i}" for i in range(len(image_set)))
-    return ImageSet("turned", image_set.images, (image_set.labels + 1) % 3, (names[2], *names[:2]), files)
+def two_of(image_set):
+    """Its blue and red images: blue's number is 0 now, red's 1."""
+    rows = image_set.labels != 1
+    files = tuple(f"again-{i}" for i in range(int(rows.sum())))
+    return ImageSet("two", image_set.images[rows], (image_set.labels[rows] == 0).long(), ("blue", "red"), files)
 
 
 # %% nbgrader={"grade": false, "grade_id": "my_classifier", "locked": false, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
@@ -813,7 +826,7 @@ def my_classifier(labelled):
 # %% nbgrader={"grade": true, "grade_id": "my_classifier_check", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 made.clear()
 fresh = toy_set(4, seed=1)
-unknown = ImageSet("fresh", fresh.images, torch.zeros_like(fresh.labels), fresh.classes, fresh.files)
+unknown = replace(toy_set(4, seed=3), labels=(fresh.labels + 1) % 3)  # all labels are wrong
 check = Check(my_classifier, points=2)
 check.that(
     "my_classifier(labelled) returns a function", lambda f: once(f) if once(f) in (None, ...) else callable(once(f))
@@ -825,8 +838,9 @@ check.that("12 toy images get their classes", lambda f: torch.equal(says(once(f)
 ### BEGIN HIDDEN TESTS
 hint = "Its answer changes with the labels that it is given, or isn't right at all."
 check.that("predict doesn't read labels", lambda f: torch.equal(says(once(f)(unknown)), truth), hint=hint)
-text, hint = "it learns: other numbers for the classes, other file names", "Nothing may be known before it has learnt."
-check.that(text, lambda f: torch.equal(says(f(turned(toy_set(8, seed=2)))(unknown)), (truth + 1) % 3), hint=hint)
+text, hint = "it learns: two classes, other numbers, other file names", "Nothing may be known before it has learnt."
+others = two_of(fresh)
+check.that(text, lambda f: torch.equal(says(f(two_of(toy_set(8, seed=2)))(others)), two_of(fresh).labels), hint=hint)
 alone = [fresh.subset([i]) for i in (0, 5, 10)]
 hint = "Is the network in evaluation mode?"
 check.that("an image alone gets its class", lambda f: [int(says(once(f)(i))) for i in alone] == [0, 2, 1], hint=hint)
@@ -838,16 +852,18 @@ check.score()
 # Train your classifier on `board.labelled`, and submit it: `board.submit(predict)`. Leave in this cell only the
 # classifier that you want to be marked. It will be run again on a division that you don't know; there the board prints its
 # own score, too. On 15-Scene, 89 % and more give 2 points, 80 % and more give 1 point. On the solar
-# cells, 82 % and more give 2 points; less gives 1 point if it is more than the tiny images have there.
+# cells, 81 % and more give 2 points; less gives 1 point if it is more than the tiny images have there. (The mark is
+# given for the score, not for the board's rounded line. And the board shows the best line *so far*: a classifier that is
+# worse than the tiny images shows theirs.)
 
 # %% nbgrader={"grade": true, "grade_id": "leaderboard", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 score = ...
 ### BEGIN SOLUTION
 score = board.submit(my_classifier(board.labelled))
-assert score >= {"15-scene": 0.89, "solar-cells": 0.82}[labelled.name], "the solved lab gets both points"
+assert score >= {"15-scene": 0.89, "solar-cells": 0.81}[labelled.name], "the solved lab gets both points"
 # Marking: run the notebook with COURSE_LAB_SEED set to a number of your own (docs/teaching.md has the commands); the
 # board's line under this cell ends with its own score there.
-# 2 points from 89 % (solar cells 82 %), 1 point from 80 % (solar cells: above the line of the tiny images, which is
+# 2 points from 89 % (solar cells 81 %), 1 point from 80 % (solar cells: above the line of the tiny images, which is
 # printed further up). 0 points where the code reads test labels (from files, or from the whole set, loaded again), or
 # submits again and again.
 # A score more than 3 points below the one reported is not punished here, but the half page must not claim it.

@@ -508,3 +508,28 @@ def test_single_number_in_place_of_a_list_is_wrong_and_no_crash():
     for result in (torch.tensor(1.5), np.array(1.5), 1.5):
         assert difference(result, [1.5]) is not None
     assert difference(torch.tensor([1.5]), [1.5]) is None
+
+
+def test_a_refused_answer_is_told_why_and_nothing_counts(capsys):
+    check = Check(lambda: 3, points=2, name="three")
+    check.refuse("")
+    check.equal(expected=3)
+    check.refuse("Write the sum yourself.")
+    check.equal(expected=3)
+    assert check.score() == 0.0
+    assert capsys.readouterr().out.splitlines()[-1] == "✗ Write the sum yourself. Until then nothing counts."
+
+
+def test_a_test_that_stumbles_over_the_form_of_an_answer_gives_its_hint(capsys):
+    check = Check([3, 8], points=1, name="rows")
+    check.that("two rows", lambda rows: [len(row) for row in rows] == [2, 2], hint="[[a, b], [c, d]]")
+    check = Check(lambda: {}["key"], points=1)
+    check.that("a value", lambda f: f() == 1, hint="not this one: the line says it")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("has no len(). [[a, b], [c, d]]") and "not this one" not in second
+
+
+def test_numbers_in_lists_are_short_enough_to_be_read(capsys):
+    check = Check(lambda: [("tabby", 1 / 3), ("tiger cat", 2 / 3)], points=1)
+    check.equal(expected=[("tabby", 1 / 3), ("tiger cat", 1 / 7)])
+    assert "[('tabby', 0.333333), ('tiger cat', 0.142857)]" in capsys.readouterr().out

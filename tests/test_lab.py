@@ -157,3 +157,11 @@ def test_the_markers_lines_come_from_the_exercises_cell(monkeypatch, capsys, tmp
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("ben.ipynb: can't be read") and lines[1].startswith("ana.ipynb: no score")
     assert board.main([]) == board.main(["99"]) == 1
+
+
+def test_the_marker_is_told_words_that_an_honest_answer_seldom_needs():
+    cheat = executed([("leaderboard", ""), ("", "")])
+    cheat.cells[0].metadata.nbgrader.solution = True
+    cheat.cells[0].source = "score = board.submit(lambda s: board._ladder._labels)"
+    cheat.cells[1].source = "board = lab.Leaderboard(datasets.load('15-scene'))"  # the lesson's own
+    assert board.told(cheat, "99").endswith("submissions: 0, look at: _labels, _ladder")

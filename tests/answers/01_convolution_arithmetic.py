@@ -794,3 +794,323 @@ wrong = {
     "response": {tuple(p) for p in ((response - p1).abs() > 0.01).nonzero()},
     "pooled": {tuple(p) for p in ((pooled - p2).abs() > 0.01).nonzero()},
 }
+
+
+# %% hand_result | right | a numpy array
+import numpy as np
+
+hand_result = np.array([[3, 8], [0, 3]])
+
+
+# %% hand_result | right | a torch tensor
+hand_result = torch.tensor([[3, 8], [0, 3]])
+
+
+# %% output_size | right | ceiling of the number of starts
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return -(-(n + 2 * padding - dilation * (kernel - 1)) // stride)
+
+
+# %% output_size | right | asks an empty convolution
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    x = torch.zeros(1, 1, n, device="meta")
+    return F.conv1d(x, torch.zeros(1, 1, kernel, device="meta"), None, stride, padding, dilation).shape[2]
+
+
+# %% output_size | right | walks
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    places, start = 0, -padding
+    while start + dilation * (kernel - 1) < n + padding:
+        places, start = places + 1, start + stride
+    return places
+
+
+# %% output_size | wrong | dilation formula for 3x3 only
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return (n + 2 * padding - kernel - 2 * (dilation - 1)) // stride + 1
+
+
+# %% output_size | wrong | floor of N/S before subtracting
+def output_size(n, kernel, stride=1, padding=0, dilation=1):
+    return (n + 2 * padding) // stride - (dilation * (kernel - 1) + 1) // stride + 1
+
+
+# %% conv_plain | right | unfold and einsum
+def conv_plain(x, kernel):
+    windows = x.unfold(0, kernel.shape[0], 1).unfold(1, kernel.shape[1], 1)
+    return torch.einsum("ijab,ab->ij", windows, kernel)
+
+
+# %% conv_plain | right | sliding_window_view in NumPy
+import numpy as np
+
+
+def conv_plain(x, kernel):
+    windows = np.lib.stride_tricks.sliding_window_view(x.numpy(), tuple(kernel.shape))
+    return torch.from_numpy((windows * kernel.numpy()).sum((2, 3)))
+
+
+# %% conv_plain | right | a Toeplitz matrix
+def conv_plain(x, kernel):
+    (h, w), (kh, kw) = x.shape, kernel.shape
+    rows, cols = h - kh + 1, w - kw + 1
+    matrix = torch.zeros(rows * cols, h * w)
+    for i in range(rows):
+        for j in range(cols):
+            for a in range(kh):
+                for b in range(kw):
+                    matrix[i * cols + j, (i + a) * w + j + b] = kernel[a, b]
+    return (matrix @ x.flatten()).reshape(rows, cols)
+
+
+# %% conv_plain | right | pure Python numbers
+def conv_plain(x, kernel):
+    X, K = x.tolist(), kernel.tolist()
+    return torch.tensor(
+        [
+            [
+                sum(K[a][b] * X[i + a][j + b] for a in range(len(K)) for b in range(len(K[0])))
+                for j in range(len(X[0]) - len(K[0]) + 1)
+            ]
+            for i in range(len(X) - len(K) + 1)
+        ]
+    )
+
+
+# %% conv_plain | wrong | a lazy library layer
+def conv_plain(x, kernel):
+    layer = nn.LazyConv2d(1, tuple(kernel.shape), bias=False)
+    layer(x[None, None])
+    layer.weight.data = kernel[None, None]
+    return layer(x[None, None])[0, 0].detach()
+
+
+# %% conv_plain | wrong | a linear layer turned into a convolution by a helper
+def conv_plain(x, kernel):
+    line = nn.Linear(kernel.numel(), 1, bias=True)
+    line.weight.data = kernel.reshape(1, -1)
+    line.bias.data = torch.zeros(1)
+    return arithmetic.as_convolution(line, 1, *kernel.shape)(x[None, None])[0, 0].detach()
+
+
+# %% conv_plain | wrong | torchvision's deformable convolution without deformation
+def conv_plain(x, kernel):
+    from torchvision.ops import deform_conv2d
+
+    rows, columns = x.shape[0] - kernel.shape[0] + 1, x.shape[1] - kernel.shape[1] + 1
+    return deform_conv2d(x[None, None], torch.zeros(1, 2 * kernel.numel(), rows, columns), kernel[None, None])[0, 0]
+
+
+# %% conv_layer | right | einsum over windows
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    kh, kw = weight.shape[2:]
+    windows = F.pad(x, [padding] * 4).unfold(1, kh, stride).unfold(2, kw, stride)
+    return torch.einsum("cijab,kcab->kij", windows, weight) + bias.view(-1, 1, 1)
+
+
+# %% conv_layer | right | starts listed by range
+import numpy as np
+
+
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    p = np.pad(x.numpy(), ((0, 0), (padding, padding), (padding, padding)))
+    k, _, kh, kw = weight.shape
+    tops, lefts = range(0, p.shape[1] - kh + 1, stride), range(0, p.shape[2] - kw + 1, stride)
+    return np.array(
+        [
+            [[(p[:, i : i + kh, j : j + kw] * w.numpy()).sum() + b.item() for j in lefts] for i in tops]
+            for w, b in zip(weight, bias)
+        ]
+    )
+
+
+# %% conv_full | right | dilated kernel, strided slices
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    p = F.pad(x, (padding,) * 4)
+    rows = (p.shape[2] - dilation * (weight.shape[2] - 1) - 1) // stride + 1
+    cols = (p.shape[3] - dilation * (weight.shape[3] - 1) - 1) // stride + 1
+    x5 = p.reshape(p.shape[0], groups, -1, *p.shape[2:])
+    w5 = weight.reshape(groups, -1, *weight.shape[1:])
+    out = 0
+    for a in range(weight.shape[2]):
+        for b in range(weight.shape[3]):
+            view = x5[
+                ...,
+                a * dilation : a * dilation + stride * (rows - 1) + 1 : stride,
+                b * dilation : b * dilation + stride * (cols - 1) + 1 : stride,
+            ]
+            out = out + torch.einsum("ngchw,gkc->ngkhw", view, w5[..., a, b])
+    out = out.flatten(1, 2)
+    return out if bias is None else out + bias.reshape(-1, 1, 1)
+
+
+# %% count_parameters | right | by division with a remainder
+def count_parameters(channels, filters, kernel, groups=1, bias=True):
+    depth, rest = divmod(channels, groups)
+    return sum(kernel * kernel * depth + int(bias) for _ in range(filters))
+
+
+# %% receptive_field | right | recursion
+def receptive_field(layers):
+    if not layers:
+        return 1
+    kernel, stride, dilation = layers[0]
+    return (receptive_field(layers[1:]) - 1) * stride + dilation * (kernel - 1) + 1
+
+
+# %% receptive_field | right | measured by marking pixels
+def receptive_field(layers):
+    seen = {0}
+    for kernel, stride, dilation in reversed(layers):
+        seen = {s * stride + a * dilation for s in seen for a in range(kernel)}
+    return max(seen) - min(seen) + 1
+
+
+# %% receptive_field | wrong | the number of pixels seen, gaps left out
+def receptive_field(layers):
+    seen = {0}
+    for kernel, stride, dilation in reversed(layers):
+        seen = {s * stride + a * dilation for s in seen for a in range(kernel)}
+    return len(seen)
+
+
+# %% receptive_field | wrong | stride and dilation exchanged
+def receptive_field(layers):
+    size, jump = 1, 1
+    for kernel, dilation, stride in layers:
+        size += dilation * (kernel - 1) * jump
+        jump *= stride
+    return size
+
+
+# %% receptive_field | wrong | from the last layer, order forgotten
+def receptive_field(layers):
+    size, jump = 1, 1
+    for kernel, stride, dilation in reversed(layers):
+        size += dilation * (kernel - 1) * jump
+        jump *= stride
+    return size
+
+
+# %% shift_right | right | a numpy array of whole numbers
+import numpy as np
+
+shift_right = np.array([[0, 0, 0], [1, 0, 0], [0, 0, 0]])
+
+
+# %% wrong | right | arrays of places
+import numpy as np
+
+wrong = {"response": np.array([[3, 0], [3, 2]]), "pooled": np.array([[2, 1], [1, 1]])}
+
+
+# %% wrong | right | frozensets
+wrong = {"response": frozenset({(3, 0), (3, 2)}), "pooled": frozenset({(1, 1), (2, 1)})}
+
+
+# %% wrong | wrong | rounding counts as wrong
+def marked(printed, computed):
+    return {tuple(place) for place in ((torch.tensor(printed) - computed).abs() > 1e-4).nonzero().tolist()}
+
+
+wrong = {
+    "response": marked(
+        [[-0.11, 1, -0.11], [-0.56, 0.11, -0.33], [-0.33, 0.33, -0.33], [-0.22, -0.11, -0.22], [-0.33, -0.56, -0.33]],
+        F.conv2d(nine_1[None, None], loop_kernel[None, None])[0, 0],
+    ),
+    "pooled": {(1, 1), (2, 1)},
+}
+
+
+# %% wrong | wrong | text of two digits
+wrong = {"response": {"30", "32"}, "pooled": {"11", "21"}}
+
+
+# %% wrong | wrong | halves
+wrong = {"response": {(3.4, 0.2), (3.9, 2.5)}, "pooled": {(1.1, 1.9), (2.2, 1.7)}}
+
+
+# %% to_convolution | right | unflatten and no_grad in place
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, (height, width))
+    layer.weight.data[:] = linear.weight.data.unflatten(1, (channels, height, width))
+    layer.bias.data[:] = linear.bias.data
+    return layer
+
+
+# %% to_convolution | right | tells the weights one by one by unit vectors
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, (height, width))
+    with torch.no_grad():
+        bias = linear(torch.zeros(1, linear.in_features))[0]
+        columns = linear(torch.eye(linear.in_features)) - bias
+        layer.weight[:], layer.bias[:] = columns.T.reshape(layer.weight.shape), bias
+    return layer
+
+
+# %% to_convolution | right | the linear layer's own parameters, reshaped
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, (height, width))
+    layer.weight, layer.bias = nn.Parameter(linear.weight.view(-1, channels, height, width)), linear.bias
+    return layer
+
+
+# %% to_convolution | wrong | spoils the linear layer
+def to_convolution(linear, channels, height, width):
+    layer = nn.Conv2d(channels, linear.out_features, (height, width))
+    layer.weight.data = linear.weight.data.clone().reshape(-1, channels, height, width)
+    layer.bias.data = linear.bias.data.clone()
+    linear.weight.data.zero_()
+    linear.bias.data.zero_()
+    return layer
+
+
+# %% conv_full | wrong | a lazy library layer
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    layer = nn.LazyConv2d(
+        weight.shape[0], tuple(weight.shape[2:]), stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    with torch.no_grad():
+        layer(x)
+        layer.weight.copy_(weight)
+        layer.bias.copy_(torch.zeros(len(weight)) if bias is None else bias)
+        return layer(x)
+
+
+# %% conv_layer | wrong | a lazy library layer
+def conv_layer(x, weight, bias, stride=1, padding=0):
+    layer = nn.LazyConv2d(weight.shape[0], tuple(weight.shape[2:]), stride=stride, padding=padding)
+    with torch.no_grad():
+        layer(x[None])
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+        return layer(x[None])[0]
+
+
+# %% conv_full | right | built on own conv_layer-like helper named conv2d
+def conv2d(patch, w):
+    return (patch * w).sum()
+
+
+def conv_full(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    K, D, kh, kw = weight.shape
+    x = F.pad(x, [padding] * 4)
+    H, W = (x.shape[2] - dilation * (kh - 1) - 1) // stride + 1, (x.shape[3] - dilation * (kw - 1) - 1) // stride + 1
+    out = x.new_zeros(x.shape[0], K, H, W)
+    for n in range(x.shape[0]):
+        for k in range(K):
+            g = k // (K // groups)
+            for i in range(H):
+                for j in range(W):
+                    out[n, k, i, j] = conv2d(
+                        x[
+                            n,
+                            g * D : (g + 1) * D,
+                            i * stride : i * stride + dilation * (kh - 1) + 1 : dilation,
+                            j * stride : j * stride + dilation * (kw - 1) + 1 : dilation,
+                        ],
+                        weight[k],
+                    )
+    if bias is not None:
+        out += bias[None, :, None, None]
+    return out

@@ -667,3 +667,316 @@ def my_classifier(labelled):
 def my_classifier(labelled):
     head = linear.fit(codes.extract(network, labelled, size=64, progress=False, cache=False), labelled.labels, C=3.0)
     return lambda s: head.predict(codes.extract(network, s, size=64, progress=False, cache=False))[:, None]
+
+
+# %% pred | right | log_softmax, logaddexp, with gradients
+def pred(path, top=3):
+    pixels = network.preprocess(datasets.photograph(path))
+    a, b = network(pixels)[0].log_softmax(0), network(pixels.fliplr().flip(1).flip(-1))[0].log_softmax(0)
+    p = torch.logaddexp(a, b).exp() / 2
+    names = backbones.imagenet_classes()
+    return [[names[int(i)], p[i].item()] for i in p.sort(descending=True).indices[:top]]
+
+
+# %% pred | wrong | the larger probability of the two
+def pred(path, top=3):
+    pixels = network.preprocess(datasets.photograph(path))
+    with torch.inference_mode():
+        p = network(torch.cat([pixels, pixels.flip(-1)])).softmax(1).amax(0)
+    names = backbones.imagenet_classes()
+    return [(names[i], float(v)) for v, i in zip(*p.topk(top))]
+
+
+# %% pred | wrong | the sum, not the mean
+def pred(path, top=3):
+    pixels = network.preprocess(datasets.photograph(path))
+    with torch.inference_mode():
+        p = network(torch.cat([pixels, pixels.flip(-1)])).softmax(1).sum(0)
+    names = backbones.imagenet_classes()
+    return [(names[i], float(v)) for v, i in zip(*p.topk(top))]
+
+
+# %% spoilt | right | NumPy's booleans
+import numpy as np
+
+spoilt = dict(zip("ABCDEF", np.array([1, 0, 1, 0, 1, 1], dtype=bool)))
+
+
+# %% spoilt | right | an ordered dictionary
+from collections import OrderedDict
+
+spoilt = OrderedDict(A=True, B=False, C=True, D=False, E=True, F=True)
+
+
+# %% ladder | right | np.round and a running maximum
+import numpy as np
+
+
+def ladder(scores, step=0.01):
+    out = np.zeros(len(scores) + 1)
+    for i, s in enumerate(scores):
+        out[i + 1] = np.round(s / step) * step if s > out[i] + step else out[i]
+    return out[1:]
+
+
+# %% ladder | right | the board's own class
+def ladder(scores, step=0.01):
+    board = lab.Ladder(torch.zeros(1), step)
+    out = []
+    for s in scores:
+        if s > board.best + step:
+            board.best = round(round(s / step) * step, 6)
+        out.append(board.best)
+    return out
+
+
+# %% ladder | right | accumulate
+from itertools import accumulate
+
+
+def ladder(scores, step=0.01):
+    return list(accumulate(scores, lambda b, s: step * round(s / step) if s > b + step else b, initial=0.0))[1:]
+
+
+# %% ladder | wrong | the first score is always shown
+def ladder(scores, step=0.01):
+    shown = []
+    for s in scores:
+        if not shown or s > shown[-1] + step:
+            shown.append(round(s / step) * step)
+        else:
+            shown.append(shown[-1])
+    return shown
+
+
+# %% ladder | wrong | the best so far is remembered between calls
+best_so_far = [0.0]
+
+
+def ladder(scores, step=0.01):
+    shown = []
+    for s in scores:
+        if s > best_so_far[0] + step:
+            best_so_far[0] = round(s / step) * step
+        shown.append(best_so_far[0])
+    return shown
+
+
+# %% ladder | wrong | better than the last shown by a step of percent, step ignored in the comparison
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s > best + 0.01:
+            best = round(s / step) * step
+        shown.append(best)
+    return shown
+
+
+# %% ladder | right | rounds by floor of half a step more
+def ladder(scores, step=0.01):
+    best, shown = 0.0, []
+    for s in scores:
+        if s > best + step:
+            best = (s + step / 2) // step * step
+        shown.append(best)
+    return shown
+
+
+# %% choose | right | sorted by cost already, dictionary comprehension
+def choose(results):
+    from math import sqrt
+
+    mean = {n: sum(v) / len(v) for n, v in results.items()}
+    top = sorted(mean, key=mean.get)[-1]
+    var = sum((x - mean[top]) ** 2 for x in results[top]) / (len(results[top]) - 1)
+    return [n for n in results if mean[n] + sqrt(var / len(results[top])) >= mean[top]][0]
+
+
+# %% choose | right | scipy's standard error
+def choose(results):
+    import scipy.stats
+
+    means = [np.mean(v) for v in results.values()]
+    best = int(np.argmax(means))
+    error = scipy.stats.sem(list(results.values())[best])
+    return list(results)[next(i for i, m in enumerate(means) if m >= means[best] - error)]
+
+
+# %% choose | wrong | walks down from the best until one isn't within
+def choose(results):
+    names = list(results)
+    mean = {n: statistics.mean(v) for n, v in results.items()}
+    best = max(names, key=mean.get)
+    limit = mean[best] - statistics.stdev(results[best]) / len(results[best]) ** 0.5
+    i = names.index(best)
+    while i > 0 and mean[names[i - 1]] >= limit:
+        i -= 1
+    return names[i]
+
+
+# %% choose | wrong | two standard errors
+def choose(results):
+    mean = {n: statistics.mean(v) for n, v in results.items()}
+    best = max(mean, key=mean.get)
+    limit = mean[best] - 2 * statistics.stdev(results[best]) / len(results[best]) ** 0.5
+    return next(n for n in mean if mean[n] >= limit)
+
+
+# %% choose | wrong | rounds to whole percent
+def choose(results):
+    mean = {n: round(statistics.mean(v), 2) for n, v in results.items()}
+    best = max(mean, key=mean.get)
+    limit = mean[best] - statistics.stdev(results[best]) / len(results[best]) ** 0.5
+    return next(n for n in mean if mean[n] >= limit)
+
+
+# %% with_views | right | numpy inside
+def with_views(views, labels, train, held):
+    stack = np.stack([v.numpy() for v in views])
+    return (
+        np.concatenate(stack[:, train.numpy()]),
+        np.tile(labels.numpy()[train.numpy()], len(views)),
+        stack.mean(0)[held.numpy()],
+    )
+
+
+# %% with_views | right | index_select and tile
+def with_views(views, labels, train, held):
+    x = torch.vstack([v.index_select(0, train) for v in views])
+    y = torch.tile(torch.index_select(labels, 0, train), (len(views),))
+    return [x, y, sum(v.index_select(0, held) for v in views) / len(views)]
+
+
+# %% with_views | wrong | adds up in the first view
+def with_views(views, labels, train, held):
+    rows = torch.cat([view[train] for view in views])
+    mean = views[0]
+    for view in views[1:]:
+        mean += view
+    mean /= len(views)
+    return rows, labels[train].repeat(len(views)), mean[held]
+
+
+# %% with_views | wrong | held-out images by a mask, in their old order
+def with_views(views, labels, train, held):
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    mask[held] = True
+    rows = torch.cat([view[train] for view in views])
+    return rows, labels[train].repeat(len(views)), torch.stack([view[mask] for view in views]).mean(0)
+
+
+# %% with_views | wrong | all that isn't in train is held out
+def with_views(views, labels, train, held):
+    rest = torch.tensor([i for i in range(len(labels)) if i not in train.tolist()])
+    rows = torch.cat([view[train] for view in views])
+    return rows, labels[train].repeat(len(views)), torch.stack([view[rest] for view in views]).mean(0)
+
+
+# %% with_views | wrong | the median of the views
+def with_views(views, labels, train, held):
+    rows = torch.cat([view[train] for view in views])
+    return rows, labels[train].repeat(len(views)), torch.stack([view[held] for view in views]).quantile(0.5, dim=0)
+
+
+# %% fold | right | einsum, a list
+def fold(conv, norm):
+    s = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    b = torch.zeros_like(s) if conv.bias is None else conv.bias
+    return [torch.einsum("kcab,k->kcab", conv.weight, s), torch.addcmul(norm.bias, b - norm.running_mean, s)]
+
+
+# %% fold | right | a diagonal matrix
+def fold(conv, norm):
+    s = torch.diag(norm.weight / torch.sqrt(norm.eps + norm.running_var))
+    b = norm.running_mean * 0 if conv.bias is None else conv.bias
+    return (s @ conv.weight.flatten(1)).view_as(conv.weight), s @ (b - norm.running_mean) + norm.bias
+
+
+# %% fold | wrong | folds in place: conv is another layer afterwards
+def fold(conv, norm):
+    s = norm.weight / (norm.running_var + norm.eps).sqrt()
+    b = 0 if conv.bias is None else conv.bias
+    bias = norm.bias + (b - norm.running_mean) * s
+    conv.weight.data *= s.data.view(-1, 1, 1, 1)
+    return conv.weight, bias
+
+
+# %% fold | wrong | eps behind the root
+def fold(conv, norm):
+    s = norm.weight / (norm.running_var.sqrt() + norm.eps)
+    b = 0 if conv.bias is None else conv.bias
+    return conv.weight * s.view(-1, 1, 1, 1), norm.bias + (b - norm.running_mean) * s
+
+
+# %% fold | wrong | PyTorch's default eps
+def fold(conv, norm):
+    s = norm.weight / (norm.running_var + 1e-5).sqrt()
+    b = 0 if conv.bias is None else conv.bias
+    return conv.weight * s.view(-1, 1, 1, 1), norm.bias + (b - norm.running_mean) * s
+
+
+# %% my_classifier | right | nearest class mean of the colours, nothing else
+def my_classifier(labelled):
+    tiny = lambda s: F.adaptive_avg_pool2d(s.images.float(), 4).flatten(1)
+    x = tiny(labelled)
+    centres = torch.stack([x[labelled.labels == k].mean(0) for k in range(len(labelled.classes))])
+    return lambda s: torch.cdist(tiny(s), centres).argmin(1)
+
+
+# %% my_classifier | right | an object that can be called
+class Nearest:
+    def __init__(self, labelled):
+        self.x, self.y = labelled.images.float().flatten(1), labelled.labels
+
+    def __call__(self, s):
+        return self.y[torch.cdist(s.images.float().flatten(1), self.x).argmin(1)]
+
+
+def my_classifier(labelled):
+    return Nearest(labelled)
+
+
+# %% my_classifier | wrong | three classes always
+def my_classifier(labelled):
+    x = F.adaptive_avg_pool2d(labelled.images.float(), 4).flatten(1)
+    centres = torch.stack([x[labelled.labels == k].mean(0) for k in range(3)])
+    return lambda s: torch.cdist(F.adaptive_avg_pool2d(s.images.float(), 4).flatten(1), centres).argmin(1)
+
+
+# %% my_classifier | wrong | remembers labels that it was shown with images
+def my_classifier(labelled):
+    seen = {image.numpy().tobytes(): int(k) for image, k in zip(labelled.images, labelled.labels)}
+    x, y = labelled.images.float().flatten(1), labelled.labels
+
+    def predict(s):
+        out = []
+        for image, label in zip(s.images, s.labels.tolist()):
+            out.append(seen.setdefault(image.numpy().tobytes(), label))
+        return torch.tensor(out)
+
+    return predict
+
+
+# %% my_classifier | wrong | reads the labels where there are any
+def my_classifier(labelled):
+    x, y = labelled.images.float().flatten(1), labelled.labels
+    return lambda s: (
+        s.labels if len(s.labels.unique()) > 1 else y[torch.cdist(s.images.float().flatten(1), x).argmin(1)]
+    )
+
+
+# %% my_classifier | right | int32
+def my_classifier(labelled):
+    x, y = labelled.images.float().flatten(1), labelled.labels
+    return lambda s: y[torch.cdist(s.images.float().flatten(1), x).argmin(1)].to(torch.int32)
+
+
+# %% fold | wrong | asks the network's own layer by unit impulses, and forgets groups
+def fold(conv, norm):
+    still = nn.Sequential(copy.deepcopy(conv), copy.deepcopy(norm)).eval()
+    k = conv.kernel_size[0]
+    x = torch.eye(conv.in_channels * k * k).reshape(-1, conv.in_channels, k, k)
+    with torch.no_grad():
+        bias = still(torch.zeros(1, conv.in_channels, k, k))[0, :, 0, 0]
+        w = still(x)[:, :, 0, 0] - bias
+    return w.T.reshape(conv.out_channels, conv.in_channels, k, k), bias

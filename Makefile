@@ -40,6 +40,9 @@ course: $(READY)
 lab: $(READY)
 	@$(PY) -m jupyterlab $(AS_ROOT) --notebook-dir=notebooks
 
+# Several processes share the cores here, so threads that wait for one another had better sleep (benchmarks/waiting.py).
+test cell test-grading test-lessons: export GOMP_SPINCOUNT = 0
+
 test: $(READY)
 	@$(PY) -m tools.build_notebooks --solved build/solved
 	@$(PY) -m pytest $(TESTING) tests build/solved notebooks
@@ -93,7 +96,7 @@ test-lessons: $(READY)
 	@$(PY) -m pytest -m sweep -n $(WORKERS) tests/test_lessons.py
 
 bench: $(READY)
-	@for part in training step codes heads augment processes time_to_accuracy growth explorers; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done
+	@for part in training step waiting codes heads augment processes time_to_accuracy growth explorers; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done
 	@$(PY) -m tools.readme
 
 lint: $(READY)

@@ -59,8 +59,11 @@ def grade(
         for i, (one, work, result) in enumerate(_judged(course, todo, limits, benches), 1):
             if work:
                 marks.save(one, work, result)
-            known[one.student] = result
-            _write(results, one, result)
+            if not work and "failed" not in known.get(one.student, {"failed": ""}) and marks.read(one.student):
+                one.why = f"{result['failed']} ({Path(one.file).name})"  # what was found before is kept
+            else:
+                known[one.student] = result
+                _write(results, one, result)
             left = (time.monotonic() - start) / i * (len(todo) - i)
             print(f"\r{i} of {len(todo)} · {left // 60:.0f} min {left % 60:02.0f} s left  ", end="", flush=True)
         if todo:
@@ -79,7 +82,7 @@ def _row(student: str, one: Submission | None, result: dict[str, Any], marks: Ma
     failed = [result["failed"]] if "failed" in result else []
     found, kept = {} if failed else marks.read(student), []
     if one is None or (one.why and not failed):
-        kept.append(f"the marks are those of an earlier file: {one.why}" if one else "not in this hand-in")
+        kept.append(f"{report.EARLIER}: {one.why}" if one else report.ABSENT)
         if not failed and result["key"].split("-")[-1] != now:
             kept.append("graded before the lesson or the grading was changed")
         if not failed and not found:
@@ -100,13 +103,13 @@ def _judged(course: Lesson, todo: list[Submission], limits: Limits, benches: lis
         finally:
             free.put(bench)
 
-    with contextlib.ExitStack() as opened, ThreadPoolExecutor(max(1, len(benches))) as pool:
+    with ThreadPoolExecutor(max(1, len(benches))) as pool, contextlib.ExitStack() as opened:
         try:
             for bench in benches:
                 free.put(opened.enter_context(bench))
             yield from pool.map(one, todo) if len(benches) > 1 else map(one, todo)
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # the benches are closed first: that ends what runs
 
 
 def _judge(
@@ -114,9 +117,10 @@ def _judge(
 ) -> tuple[tasks.Work | None, dict[str, Any]]:
     base = {"key": _key(submission.data, course, limits), "file": submission.file, "collected": submission.remarks}
     try:
-        work = tasks.prepare(course, tasks.read(submission.data))
+        submitted = tasks.read(submission.data)
+        work = tasks.prepare(course, submitted)
         known = tasks.grade_ids(course.released)
-        if len(work.untouched) == len(course.questions) and not tasks.grade_ids(tasks.read(submission.data)) & known:
+        if len(work.untouched) == len(course.questions) and not tasks.grade_ids(submitted) & known:
             raise tasks.Unreadable(f"nothing of {course.name} is in it: is it another notebook?")
         result = bench.judge(work.task)
         for check in course.checks:  # a check that ends in a number gives it to everybody: also where nothing can run
@@ -137,6 +141,10 @@ def _judge(
     answers = {c.metadata["nbgrader"]["grade_id"]: c.source for c in work.notebook.cells if "nbgrader" in c.metadata}
     answers = {name: answers[name] for name in course.questions}
     remarks = work.remarks + result["remarks"]
+    for name, said in result["checks"].items():
+        why = result["cells"].get(name, {}).get("error") or said["error"]
+        if said["error"] and not said["score"] and name not in work.untouched and f"{name}: {why}" not in remarks:
+            remarks.append(f"{name}: could not be checked ({why[:200].rstrip('.')})")
     return work, {**base, **result, "remarks": remarks, "untouched": sorted(work.untouched), "answers": answers}
 
 
@@ -203,6 +211,9 @@ def main(arguments: list[str] | None = None) -> int:
         known = {student: (old["name"], old["number"], old["file"]) for student, old in known.items()}
         path = options.submissions.expanduser()  # the shell leaves some alone
         submissions, left = collect(path, options.pattern, ids, known)
+        if not submissions:
+            others = [f"\nnot taken: {file}: {why}" for file, why in left[:20]]
+            raise ValueError(f"no notebook found in {path}.{''.join(others)}")
         if options.anew:
             print(f"Beginning anew; what there was is in {forget(options.folder, course.name)}")
         limits = Limits(cell=options.seconds, total=max(10 * options.seconds, 60), memory=options.memory)
@@ -221,6 +232,9 @@ def main(arguments: list[str] | None = None) -> int:
     failed = [row for row in rows if not row.marks]
     for row in failed:
         print(f"could not be graded: {row.name} ({'; '.join(row.notes)})")
+    for row in rows:
+        if row.marks and row.kept.startswith(report.EARLIER):
+            print(f"not graded anew: {row.name} ({row.kept})")
     for file, why in left:
         print(f"not taken: {file}: {why}")
     if absent := len(rows) - len(submissions):

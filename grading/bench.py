@@ -36,7 +36,7 @@ class Bench:
     """The grader's end: ``with Bench(set_up_sources) as bench: bench.judge(task)``."""
 
     def __init__(self, setup: list[str], limits: Limits | None = None, hidden: list[Path] = ()) -> None:
-        self._setup, self._limits = setup, limits or Limits()
+        self._setup, self._limits, self._closed = setup, limits or Limits(), False
         self._hidden = [ROOT / "lessons", ROOT / "tests", ROOT / "build", ROOT / ".git", *hidden]
 
     def __enter__(self) -> Bench:
@@ -53,6 +53,7 @@ class Bench:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closed = True  # a judge that runs in another thread starts no new process
         self._stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -81,6 +82,9 @@ class Bench:
                 stderr=errors,
                 start_new_session=True,
             )
+        if self._closed:  # while the process was started
+            self._stop()
+            raise Failed("the bench was closed")
         data = [ROOT / "data", *([Path(os.environ["DATA_DIR"])] if "DATA_DIR" in os.environ else [])]
         visible = [Path(sys.prefix), Path(sys.base_prefix), ROOT / "helpers", *data, self._folder / "tmp"]
         visible = [path for given in visible for path in (given.absolute(), given.resolve())]
@@ -95,11 +99,14 @@ class Bench:
             wire.send(self._line, head)
             answer, _ = wire.receive(self._line)
         except (wire.Broken, OSError) as error:
-            said = (self._folder / "errors.txt").read_text(errors="replace").strip()[-500:]
-            raise Failed(f"the bench stopped ({error or type(error).__name__}). {said}") from None
+            raise Failed(f"the bench stopped ({error or type(error).__name__}). {self._errors()[-500:]}") from None
         if "failed" in answer:
-            raise Failed(answer["failed"])
+            last = self._errors().split("\n")[-1] if answer.get("see") else ""
+            raise Failed(": ".join(filter(None, (answer["failed"], last[:500]))))
         return answer
+
+    def _errors(self) -> str:
+        return (self._folder / "errors.txt").read_text(errors="replace").strip()
 
     def judge(self, task: dict[str, Any]) -> dict[str, Any]:
         """The result of one submission.
@@ -113,15 +120,16 @@ class Bench:
             self._line.settimeout(10 * self._limits.total)  # only a judge that hangs: Clock ends what is slow
             return self._say(task)
         except (Failed, wire.Broken, OSError) as error:
-            self._stop()
-            self._start()
+            if not self._closed:
+                self._stop()
+                self._start()
             raise Failed(str(error) or type(error).__name__) from None
 
     def _stop(self) -> None:
-        self._line.close()
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)  # before the line is closed: that ends a judge's waiting
         self._process.wait()
+        self._line.close()
 
 
 def _hand_ins(data: list[Path]) -> list[Path]:
@@ -156,6 +164,8 @@ def main() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             for number, source in enumerate(head["setup"], 1):
                 exec(compile(source, f"<set-up {number}>", "exec"), vars(module))
+        if "helpers.linear" in sys.modules:  # which imports it at its first fit: here once, not in each check's fork
+            import sklearn.model_selection  # noqa: F401
         subprocess.run(["chmod", "-R", "a+rX", os.environ["TMPDIR"]], check=False)
         sandbox.isolated()
         sandbox.hide_memory()
@@ -205,8 +215,11 @@ def main() -> None:
         for keeper in keepers:
             os.kill(keeper, signal.SIGKILL)
             os.waitpid(keeper, 0)
-        if os.waitpid(process, 0)[1] != 0:
-            wire.send(line, {"failed": "the judge stopped: see the errors above"})
+        _, status, used = os.wait4(process, 0)
+        if status and used.ru_utime + used.ru_stime > 2 * limits.total - 1:  # the limit of `limit_judge`
+            wire.send(line, {"failed": f"the judge stopped: comparing took over {2 * limits.total} seconds"})
+        elif status:
+            wire.send(line, {"failed": "the judge stopped", "see": True})
 
 
 if __name__ == "__main__":

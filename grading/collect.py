@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import stat
@@ -23,15 +24,19 @@ PATTERNS = {
     "Moodle": r"(?P<name>[^/]+?)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?",
     "Canvas": r"(?P<student>[^/_]+)_(?:LATE_)?(?P<number>\d+)_\d+_",
     "folder": r"(?P<name>[^/]+)/[^/]+$",
-    "file": r"(?P<name>[^/]+?)[ _-]*(?:\d\d_\w+|lesson[ _-]*\d+|tp\d*|lab\d*)?(?: ?\(\d+\))?\.ipynb$",
+    "file": r"(?P<name>[^/]+?)[ _-]*(?:\d\d_\w+|lesson[ _-]*\d+|tp\d*|lab\d*)?(?: ?\(\d+\))?\.(?i:ipynb)$",
 }
 # A file that says both whose it is and which lesson: several such names in one folder, and it is no student's folder.
 NAMED = re.compile(
     r"(?:^|/)(?P<name>(?!\d\d_)[^/]*?[^\W\d_][^/]*?)[ _-]+(?:\d\d_\w+|lesson[ _-]*\d+|tp\d*|lab\d*)(?: ?\(\d+\))?\.\w+$"
 )
-LESSON = re.compile(r"\d\d_\w+(?: ?\(\d+\)|-\d+)?\.ipynb")  # a file that says of which lesson it is, and not whose
+# A file that says of which lesson it is, and not whose.
+LESSON = re.compile(r"(\d\d_\w+)(?: ?\(\d+\)|-\d+)?\.(?i:ipynb)")
 INNER = re.compile(r"(?i)notebooks?|\d\d_\w+")  # a folder that is no student's
+# A folder that is a group's: its only file's name counts, where that says whose it is.
+GROUP = re.compile(r"(?i)(?:g|gr|group|groupe|gruppe|grupo|gruppo|team|td|tp|section|class)[ _-]*\d+")
 LARGEST_ZIP, MOST_FILES, LONGEST_NAME = 2 * 2**30, 20_000, 500  # bytes and number of all notebooks; characters
+LARGEST_INNER = 300 * 2**20  # bytes of a zip in a zip
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Layout:
 
     shared: frozenset[str] = frozenset()  # with files of several students: ``groupA/Ana Lima 09_lab.ipynb``
     inner: frozenset[str] = frozenset()  # in each student's folder the same: ``Ana Lima/notebooks/09_lab.ipynb``
+    lessons: frozenset[str] = frozenset()  # nobody is called so
 
     def student(self, file: PurePosixPath) -> PurePosixPath:
         """The student's folder that a file lies in; ``.`` when it lies in none."""
@@ -75,7 +81,7 @@ def collect(
     A student of whom nothing could be taken is among the submissions, too, with the reason (``why``).
 
     Args:
-        path: a zip file or a folder.
+        path: a zip file, a folder, or one notebook.
         pattern: a regular expression with a group ``student`` or ``name``, for other naming schemes.
         lessons: name -> grade_ids; the first is the lesson to grade. ``None``: take every notebook.
         known: identifier -> (name, number, file) of the students that were graded before.
@@ -86,14 +92,18 @@ def collect(
     patterns = _patterns(pattern)
     if pattern:  # a home folder holds much that no PATTERN means
         patterns = [p for p in patterns if p.pattern not in (PATTERNS["folder"], PATTERNS["file"])]
-    files, left = (_unzip(path) if path.is_file() else _walk(path)) if path.exists() else (None, None)
-    if files is None:
+    if path.is_dir():
+        files, left = _walk(path, sorted(path.rglob("*")))
+    elif path.is_file():
+        files, left = _walk(path.parent, [path]) if path.suffix.lower() == ".ipynb" else _unzip(path, zips=True)
+    else:
         raise ValueError(f"There is no {path}. SUBMISSIONS is the zip or the folder from your platform.")
     left = [(name or path.name, why) for name, why in left]  # "": the zip itself
-    layout, found = _layout([*files, *(name for name, _ in left)]), {}
+    layout, found = _layout([*files, *(name for name, _ in left)], frozenset(lessons or ())), {}
     for name, (data, when) in sorted(files.items()):
         if (submission := _matched(name, data, when, patterns, layout)) is None:
-            left.append((name, "no student's name could be read from it: give PATTERN"))
+            why = "no student's name could be read from it: rename it ('Ana Lima 09_lab.ipynb'), or give PATTERN"
+            left.append((name, why))
             continue
         found.setdefault(submission.key, []).append(submission)
     chosen = {key: _last(versions, lessons, left) for key, versions in found.items()}
@@ -129,9 +139,9 @@ def _patterns(pattern: str) -> list[re.Pattern]:
     return patterns
 
 
-def _walk(folder: Path) -> tuple[dict, list]:
+def _walk(folder: Path, paths: list[Path]) -> tuple[dict, list]:
     files, left = {}, []
-    for path in sorted(folder.rglob("*")):
+    for path in paths:
         name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
         if path.is_symlink() or any(parent.is_symlink() for parent in path.parents if folder in parent.parents):
             left.append((name, "it is a link, and links aren't followed"))
@@ -143,7 +153,7 @@ def _walk(folder: Path) -> tuple[dict, list]:
             elif path.suffix.lower() != ".ipynb":
                 left.append((name, "not a notebook"))
             elif path.stat().st_size > tasks.LARGEST:
-                left.append((name, "the file is too large"))
+                left.append((name, tasks.too_large(path.stat().st_size)))
             else:
                 try:
                     files[name] = (path.read_bytes(), datetime.fromtimestamp(path.stat().st_mtime))
@@ -152,45 +162,64 @@ def _walk(folder: Path) -> tuple[dict, list]:
     return files, left
 
 
-def _unzip(path: Path) -> tuple[dict, list]:
+def _unzip(path: Path, zips: bool = False) -> tuple[dict, list]:
     """Read a zip without writing anything: a name that climbs out of its folder leads nowhere."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return _inside(archive)
+            return _inside(archive, LARGEST_ZIP, MOST_FILES, zips)
     except Exception:  # zipfile has many ways to say that a file is none of its kind
         if path.suffix.lower() == ".zip":
             return {}, [("", "it is no zip, or damaged")]
-        raise ValueError(f"{path} is neither a folder nor a zip.") from None
+        raise ValueError(f"{path} is neither a folder nor a zip nor a notebook.") from None
 
 
-def _inside(archive: zipfile.ZipFile) -> tuple[dict, list]:
-    files, left, total = {}, [], 0
+def _inside(archive: zipfile.ZipFile, room: int, most: int, zips: bool) -> tuple[dict, list]:
+    """The notebooks in a zip, ``most`` of them and ``room`` bytes in all; with ``zips``, those in zips in it, too."""
+    files, left, total, seen = {}, [], 0, set()
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")  # as some programs on Windows write them
         if info.is_dir() or _noise(name):
             continue
+        zipped = name.lower().endswith(".zip")
         if len(name) > LONGEST_NAME:
             left.append((name[:80] + "...", "its name is too long"))
         elif ".." in Path(name).parts or name.startswith("/") or re.match(r"^[A-Za-z]:", name):
             left.append((name, "its path climbs out of the zip"))
         elif stat.S_ISLNK(info.external_attr >> 16):
             left.append((name, "it is a link, and links aren't followed"))
-        elif not name.lower().endswith(".ipynb"):
+        elif not name.lower().endswith((".ipynb", ".zip") if zips else ".ipynb"):
             left.append((name, "not a notebook"))
-        elif name in files:
+        elif name in seen:
             left.append((name, "the zip has another file of this name"))
-        elif info.file_size > tasks.LARGEST:
-            left.append((name, "the file is too large"))
-        elif total > LARGEST_ZIP or len(files) >= MOST_FILES:
+        elif zipped and info.file_size > LARGEST_INNER:
+            left.append((name, f"a zip of over {LARGEST_INNER // 2**20} MB: have the notebook alone handed in"))
+        elif not zipped and info.file_size > tasks.LARGEST:
+            left.append((name, tasks.too_large(info.file_size)))
+        elif total >= room or len(files) >= most:
             left.append((name, "the zip holds too much: give a part of it at a time"))
         else:
+            seen.add(name)
             try:
                 with archive.open(info) as file:
-                    files[name] = (file.read(tasks.LARGEST + 1), _date(info))
-                total += len(files[name][0])
+                    data = file.read((LARGEST_INNER if zipped else tasks.LARGEST) + 1)
             except Exception as error:
                 left.append((name, f"it can't be unpacked ({type(error).__name__})"))
+                continue
+            inner, more = {"": (data, _date(info))}, []
+            if zipped:
+                inner, more = _opened(data, room - total, most - len(files))
+            files |= {f"{name}/{key}".rstrip("/"): value for key, value in inner.items()}
+            left += [(f"{name}/{key}".rstrip("/"), why) for key, why in more]
+            total += sum(len(data) for data, _ in inner.values())
     return files, left
+
+
+def _opened(data: bytes, room: int, most: int) -> tuple[dict, list]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return _inside(archive, room, most, zips=False)
+    except Exception:
+        return {}, [("", "it is no zip, or damaged")]
 
 
 def _date(info: zipfile.ZipInfo) -> datetime:
@@ -210,7 +239,7 @@ def _noise(name: str) -> bool:
     )
 
 
-def _layout(names: list[str]) -> Layout:
+def _layout(names: list[str], lessons: frozenset[str]) -> Layout:
     names = [unicodedata.normalize("NFC", name) for name in names if re.search(r"(?i)\.(ipynb|zip)(/|$)", name)]
     files: dict[str, list[str]] = {}  # folder -> the names of the files in it
     below: dict[str, set[str]] = {}  # folder -> the folders in it
@@ -228,7 +257,7 @@ def _layout(names: list[str]) -> Layout:
             places.setdefault(PurePosixPath(only).name.casefold(), set()).add(only)
             inner |= {only} if only.lower().endswith(".zip") and folder != "." else set()
     inner |= {only for found in places.values() if len(found) > 1 for only in found}
-    return Layout(frozenset(shared), frozenset(inner))
+    return Layout(frozenset(shared), frozenset(inner), lessons)
 
 
 def _of_several(files: list[str], alone: bool) -> bool:
@@ -237,6 +266,8 @@ def _of_several(files: list[str], alone: bool) -> bool:
         return False  # 09_lab.ipynb, and perhaps my 09_lab.ipynb beside it
     matches = [NAMED.search(file) for file in files]
     said = {match["name"].casefold() for match in matches if match}
+    if said and GROUP.fullmatch(PurePosixPath(files[0]).parent.name):
+        return True
     return len(said) > 1 or (alone and len(files) > 1 and "/" in files[0])
 
 
@@ -251,7 +282,11 @@ def _matched(
         if by_folder:
             if str(path.parent) in layout.shared:
                 continue
-            text = f"{folder.name.removesuffix('.zip')}/{path.name}" if folder.name else ""
+            zipped = NAMED.search(folder.name) if folder.suffix.lower() == ".zip" else None  # Ana Lima 09_lab.zip
+            owner = zipped["name"] if zipped else re.sub(r"(?i)\.zip$", "", folder.name)
+            text = f"{owner}/{path.name}" if owner else ""
+        if by_file and (match := LESSON.fullmatch(path.name)) and match[1] in layout.lessons:
+            continue
         if match := pattern.search(text):
             groups = match.groupdict()
             shown = (groups.get("name") or groups.get("student") or "").split("/")[-1].strip(" _-")
@@ -260,7 +295,8 @@ def _matched(
             if student:
                 key = number or (groups.get("student") or shown).casefold()
                 if by_folder or by_file:  # two folders of one name may be two students
-                    key = str(folder if by_folder else path.parent / shown).casefold()
+                    place = path.parent / shown if by_file else folder.parent / shown if zipped else folder
+                    key = str(place).casefold()
                 return Submission(student, shown, number, name, data, when, key)
     return None
 
@@ -289,18 +325,22 @@ def _last(versions: list[Submission], lessons: dict[str, set[str]] | None, left:
         return versions[-1]
     sure = sure or fits
     best = max(sure, key=lambda one: (one.when, _copy_number(one.file), one.file))
+    newer = f"newer, but no notebook, damaged, or without {wanted}'s cells"  # not among `sure`
     for one in fits:
         if one is not best:
-            left.append((one.file, f"an older version, or a copy: {best.file} was graded"))
-            best.remarks.append("several files: the last one was graded")
-    best.remarks = list(dict.fromkeys(best.remarks))
+            what = newer if one.when > best.when else "an older version, or a copy"
+            left.append((one.file, f"{what}: {best.file} was graded"))
+    if any(one.when > best.when for one in fits):
+        best.remarks.append("several files: the last one can't be used, and an earlier one was graded")
+    elif len(fits) > 1:
+        best.remarks.append("several files: the last one was graded")
     if "_LATE_" in best.file:
         best.remarks.append("late")
     return best
 
 
 def _copy_number(file: str) -> int:
-    match = re.search(r"(?: ?\((\d+)\)|-(\d+))\.ipynb$", file)
+    match = re.search(r"(?i)(?: ?\((\d+)\)|-(\d+))\.ipynb$", file)
     return int(match[1] or match[2]) if match else 0
 
 

@@ -43,6 +43,7 @@ class Marks:
         self._folder, self._course = folder.resolve(), course
         self._url = f"sqlite:///{self._folder}/gradebook.db"
         self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "exchange").mkdir(exist_ok=True)  # unused, but formgrader complains where there is none
         (self._folder / "nbgrader_config.py").write_text(CONFIG.format(root=str(self._folder), url=self._url))
         source = self._folder / "source" / course.name / f"{course.name}.ipynb"
         source.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import socket
 import symtable
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -404,15 +405,16 @@ def chosen(cells: list[dict], known: set[str]) -> list[int]:
     trees = [_parse(cell["source"]) or ast.Module([], []) for cell in cells]
     keep = {i for i, cell in enumerate(cells) if cell["answer"] or (cell["own"] and _imports_all(trees[i]))}
     known = known | set(dir(builtins))
+    needed = [needs(cell["source"]) for cell in cells]  # each cell is looked at once: there may be many rounds
+    bound, defined, changed = ([f(tree) for tree in trees] for f in (binds, partial(binds, imports=False), changes))
     while True:
-        wanted = set().union(*(needs(cells[i]["source"]) for i in keep))
-        own = wanted & set().union(*(binds(trees[i], imports=False) for i in keep if cells[i]["own"]))
-        own |= set().union(*(binds(trees[i], imports=False) for i in keep if cells[i]["answer"]))
+        wanted = set().union(*(needed[i] for i in keep))
+        own = wanted & set().union(*(defined[i] for i in keep if cells[i]["own"]))
+        own |= set().union(*(defined[i] for i in keep if cells[i]["answer"]))
         more = {
             i
             for i in set(range(len(cells))) - keep
-            if binds(trees[i]) & (wanted if cells[i]["own"] else wanted - known)
-            or (cells[i]["own"] and changes(trees[i]) & own)
+            if bound[i] & (wanted if cells[i]["own"] else wanted - known) or (cells[i]["own"] and changed[i] & own)
         }
         if not more:
             return sorted(keep)
@@ -424,7 +426,10 @@ def needs(source: str) -> set[str]:
     tree = _parse(source)
     if tree is None:
         return set()
-    found, todo = set(), [symtable.symtable(source, "<cell>", "exec")]
+    try:
+        found, todo = set(), [symtable.symtable(source, "<cell>", "exec")]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # also of what can be parsed: a stray `nonlocal`
+        return set()
     while todo:
         table = todo.pop()
         todo += table.get_children()

@@ -20,6 +20,8 @@ table{border-collapse:collapse}td,th{border-bottom:1px solid #ccc;padding:.2rem 
 td{overflow-wrap:anywhere}td:first-child{min-width:9rem}
 .number{text-align:right}h2{margin-top:2rem}.note{color:#555}</style>"""
 
+ABSENT, EARLIER = "not in this hand-in", "the marks are those of an earlier file"
+
 
 @dataclass
 class Row:
@@ -109,11 +111,10 @@ def feedback(course: Lesson, row: Row) -> str:
         mark = row.marks[name]
         score = "to be graded" if mark["score"] is None else f"{_number(mark['score'])} of {_number(points)}"
         parts.append(f"<h2>{_safe(name)}: {score}</h2>")
-        if name in row.result["untouched"]:
-            parts.append("<p>Not attempted.</p>")
-            continue
-        parts.append(f"<pre>{_safe(row.result['answers'].get(name, ''))}</pre>")
-        if name in row.result["checks"]:
+        untouched = name in row.result["untouched"]
+        answer = f"<pre>{_safe(row.result['answers'].get(name, ''))}</pre>"
+        parts.append("<p>Not attempted.</p>" if untouched else answer)
+        if name in row.result["checks"] and not untouched:
             said = row.result["checks"][name]
             cell = row.result["cells"].get(name, {"output": "", "error": ""})
             text = "\n".join(
@@ -166,12 +167,15 @@ def summary(course: Lesson, rows: list[Row], left: list[tuple[str, str]], protec
         parts.append("</table>")
     failed = [(row.name, "; ".join(row.notes)) for row in rows if not row.marks]
     noted = [(row.name, "; ".join(row.remarks)) for row in graded if row.remarks]
-    kept = [(row.name, row.kept) for row in graded if row.kept]
+    kept = [(row.name, row.kept) for row in graded if row.kept not in ("", ABSENT)]
+    absent = sum(row.kept == ABSENT for row in graded)
     titles = ("Could not be graded", failed), ("Files that were not taken", left), ("Remarks", noted)
     for title, lines in (*titles, ("Marks of an earlier hand-in", kept)):
         if lines:
             body = "".join(f"<tr><td>{_safe(name)}<td>{_safe(why)}" for name, why in lines)
             parts.append(f"<h2>{title}</h2><table>{body}</table>")
+    if absent:
+        parts.append(f"<p class=note>Students who aren't in this hand-in, and whose marks are kept: {absent}.</p>")
     return "".join(parts)
 
 

@@ -18,7 +18,7 @@ from nbgrader.utils import compute_checksum
 
 from tools import lesson
 
-LARGEST = 30 * 2**20
+LARGEST, MOST_CELLS = 30 * 2**20, 2000
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")  # no SVG: it may hold scripts
 OUR_ID = re.compile(r"[0-9a-f]{12}(-\d+)?")  # of a cell of any release (tools.lesson.read)
 
@@ -97,12 +97,15 @@ def read(data: bytes) -> NotebookNode:
     if not data.strip():
         raise Unreadable("the file is empty")
     if len(data) > LARGEST:
-        raise Unreadable(f"the file has {len(data) / 2**20:.0f} MB; the most is {LARGEST // 2**20} MB")
+        raise Unreadable(too_large(len(data)))
     try:
         text = data.decode("utf-8-sig")
         raw = json.loads(text)
         if not isinstance(raw, dict) or not ("cells" in raw or "worksheets" in raw):
             raise Unreadable("it is JSON, but no notebook")
+        sheets = [raw] if "cells" in raw else raw["worksheets"]
+        if (count := sum(len(sheet.get("cells", ())) for sheet in sheets)) > MOST_CELLS:
+            raise Unreadable(f"it has {count} cells; the most is {MOST_CELLS}: have the spare ones deleted")
         notebook = nbformat.reads(text, as_version=4)
         for cell in notebook.cells:
             if not isinstance(cell.get("cell_type"), str):
@@ -116,6 +119,14 @@ def read(data: bytes) -> NotebookNode:
         raise
     except (Exception, RecursionError) as error:
         raise Unreadable(f"it is no notebook, or damaged ({type(error).__name__})") from None
+
+
+def too_large(size: int) -> str:
+    """Why a file of that many bytes isn't taken, and what to do."""
+    return (
+        f"the file has {size / 2**20:.0f} MB; the most is {LARGEST // 2**20} MB: "
+        "have it saved once more after 'Clear Outputs of All Cells'"
+    )
 
 
 def grade_ids(notebook: NotebookNode) -> set[str]:
@@ -246,7 +257,7 @@ def _own_above(
     for cell in submitted.cells:
         if cell is answer:
             break
-        cells = [*cells, cell] if id(cell) in own else []
+        cells.append(cell) if id(cell) in own else cells.clear()
     return [cell for cell in cells if cell.cell_type == kind and cell.source.strip()]
 
 

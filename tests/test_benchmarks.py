@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ONCE = ["--rounds", "1"]
 SMALLEST = {  # script -> its arguments, the arms that every machine has
     "step": (["--sizes", "32", "--batch", "2", "--steps", "1"], {"plain", "quick depthwise", "memory kept", "both"}),
+    "waiting": (
+        ["--others", "beside one that trains", "--sizes", "32", "--batch", "2", "--steps", "1"],
+        {"library's", "short", "none"},
+    ),
     "training": (
         ["--networks", "efficientnet_lite0", "--images", "8", "--size", "64", "--batch", "4"],
         {"ours", "plain loop", "ceiling", "plain loop, memory kept", "ceiling, system's memory"},

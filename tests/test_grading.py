@@ -9,6 +9,7 @@ import collections
 import json
 import os
 import re
+import time
 import zipfile
 from copy import deepcopy
 from pathlib import Path
@@ -767,10 +768,39 @@ def test_a_judge_that_is_kept_busy_ends(small: Lesson):
     check = course.checks[0]
     check["visible"] = check["full"] = "x = 1\nwhile True: x += 1\n0.0"
     with Bench(course.setup, Limits(cell=1, total=2, memory=1500)) as bench:
-        with pytest.raises(Failed, match="the judge stopped"):
-            bench.judge(tasks.prepare(small, notebook(small, right_answers(small))).task | {"checks": [check]})
+        task = tasks.prepare(small, notebook(small, right_answers(small))).task
+        with pytest.raises(Failed, match="the judge stopped: comparing took over 4 seconds"):
+            bench.judge(task | {"checks": [check]})
+        with pytest.raises(Failed, match="the judge stopped: SystemExit: odd"):
+            bench.judge(task | {"checks": [{**check, "visible": "import sys\nsys.exit('odd')"}]})
         found = bench.judge(tasks.prepare(small, notebook(small, right_answers(small))).task)["checks"]
     assert found["add_1"]["score"] == 2.0
+
+
+def test_what_helpers_import_late_is_imported_once(lesson_file):
+    """Else each check's process of its own does it again, a second each time."""
+    late = "from helpers.checks import Check"
+    course = Lesson(lesson_file(exercises=1, edit=(late, f"{late}\nfrom helpers import linear")))
+    code = "import sys\ndef add_1(n):\n    return n + ('sklearn.model_selection' in sys.modules)"
+    with Bench(course.setup, ROOMY) as bench:
+        assert (
+            bench.judge(tasks.prepare(course, notebook(course, {"add_1": code})).task)["checks"]["add_1"]["score"] == 2
+        )
+
+
+def test_many_cells_cost_no_time(small: Lesson):
+    """A chain, of which each round finds one link."""
+    made = notebook(small, {"add_1": "def add_1(n):\n    return n + x1999"})
+    chain = [{"source": f"x{i} = x{i - 1}", "answer": "", "own": True} for i in range(2000)]
+    start = time.process_time()
+    assert len(judge.chosen([*chain, {"source": "x1999", "answer": "add_1", "own": False}], set())) == 2001
+    made.cells[2:2] = [v4.new_markdown_cell(f"A note {i}.") for i in range(1500)]
+    tasks.prepare(small, made)
+    assert time.process_time() - start < 30
+    made.cells += [v4.new_code_cell("1") for _ in range(1000)]
+    with pytest.raises(tasks.Unreadable, match=r"cells; the most is 2000"):
+        tasks.read(lesson.dump(made))
+    assert judge.needs("def f():\n    nonlocal x") == set()
 
 
 def test_a_judge_takes_no_more_memory_than_a_submission_may(small: Lesson):

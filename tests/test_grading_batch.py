@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
 import stat
 import subprocess
+import time
 import zipfile
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +21,10 @@ from nbformat import v3, v4
 from test_grading import CHEATS, notebook
 
 from grading import __main__ as grading
-from grading import collect, tasks
+from grading import collect, report, tasks
+from grading.bench import Bench, Failed
 from grading.gradebook import Marks, harmless
-from grading.sandbox import isolated
+from grading.sandbox import Limits, isolated
 from grading.tasks import Lesson
 from tools import lesson, release
 
@@ -420,6 +423,67 @@ def test_a_zip_with_one_resubmission_keeps_the_class(course: Lesson, tmp_path: P
     assert len((folder / "moodle.csv").read_text().splitlines()) == 4
 
 
+def test_a_newer_file_that_cannot_be_judged_costs_no_mark(course: Lesson, tmp_path: Path, monkeypatch, capsys):
+    folder = tmp_path / "g" / "01_try"
+    good = _class(tmp_path / "a.zip", course, "Ana_1", "Bo_2")
+    _grade(course, good, tmp_path / "g")
+    _hand_mark(course, tmp_path / "g", "ana", 2.0)
+    page = (folder / "feedback" / "ana.html").read_text().replace("to be graded", "")
+    for name, data in (("b", lesson.dump(course.released)[:700]), ("c", lesson.dump(notebook(course, answers(1))))):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("Ana_1_assignsubmission_file_/01_try.ipynb", data)
+
+    def judge(bench, task):
+        raise Failed("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bench, "judge", judge)
+        for name, why in (("b", "it is no notebook, or damaged"), ("c", "the judge broke off: out of memory")):
+            line = _grade(course, tmp_path / f"{name}.zip", tmp_path / "g")["1"]
+            assert line["total"] == "4" and f"those of an earlier file: {why}" in line["remarks"]
+            assert f"not graded anew: Ana (the marks are those of an earlier file: {why}" in capsys.readouterr().out
+    assert len((folder / "moodle.csv").read_text().splitlines()) == 3
+    assert (
+        "<h2>add_1: 2 of 2</h2>" in page and "<h2>add_1: 2 of 2</h2>" in (folder / "feedback" / "ana.html").read_text()
+    )
+    said = (folder / "summary.html").read_text()
+    assert "aren't in this hand-in, and whose marks are kept: 1." in said and "<td>not in this hand-in" not in said
+    lines = _grade(course, good, tmp_path / "g")
+    assert lines["1"]["total"] == "4" and not lines["1"]["remarks"] and "2 of 2 are graded" in capsys.readouterr().out
+    assert (tmp_path / "g" / "exchange").is_dir(), "formgrader complains without it"
+
+
+def test_an_answer_that_cannot_be_checked_has_a_remark(course: Lesson, tmp_path: Path):
+    given = {"add_1": "def renamed(n):\n    return n + 1", "add_2": "1 / 0\ndef add_2(n):\n    return n + 2"}
+    given |= {"add_3": "def add_3(n):\n    return 0", "add_4": "import os\nos._exit(0)"}
+    path = _zip(tmp_path / "a.zip", course, 0, {"Ann": (lesson.dump(notebook(course, given)), None)})
+    said = _grade(course, path, tmp_path / "g")["5000"]["remarks"]
+    assert "add_1: could not be checked (`add_1` isn't defined)" in said
+    assert "add_2: could not be checked (ZeroDivisionError: division by zero" in said
+    assert "add_3" not in said and said.count("add_4") == 1
+
+
+def test_a_mark_by_hand_for_an_empty_answer_is_on_the_page(course: Lesson):
+    marks = {name: {"score": 0.0, "comment": "", "changed": False} for name in course.questions}
+    marks |= {"add_1": {"score": 1.0, "comment": "You told me.", "changed": True}}
+    result = {"untouched": list(course.questions), "answers": {}, "checks": {"add_1": {}}, "cells": {}}
+    page = report.feedback(course, report.Row("ann", "Ann", "1", marks, result))
+    assert page.count("Not attempted") == 5 and "add_1: 1 of 2" in page
+    assert "You told me." in page and page.count("changed by hand") == 1
+
+
+def test_who_stops_it_does_not_wait_for_the_judges(course: Lesson):
+    slow = lesson.dump(notebook(course, {"add_1": "def add_1(n):\n    while True: pass"}))
+    quick = lesson.dump(notebook(course, answers(15)))
+    todo = [collect.Submission(f"s{i}", "", "", "x", data) for i, data in enumerate([quick, slow, slow, slow])]
+    limits = Limits(cell=60)
+    judged = grading._judged(course, todo, limits, [Bench(course.setup, limits) for _ in range(2)])
+    assert next(judged)[1]
+    start = time.monotonic()
+    judged.close()
+    assert time.monotonic() - start < 30
+
+
 def test_a_gradebook_that_was_deleted_is_filled_again(course: Lesson, tmp_path: Path, capsys):
     path = _class(tmp_path / "a.zip", course, "Ana_1", "Bo_2")
     _grade(course, path, tmp_path / "g")
@@ -466,6 +530,11 @@ def test_a_lesson_that_lost_a_question_begins_anew_without_the_others(lesson_fil
         ("limaana_LATE_123_456_09_lab-1.ipynb", "limaana", "123"),
         ("TP 3/Łukasz Żak/09_lab (2).ipynb", "ukasz_zak", ""),
         ("ana lima 09_lab (1).ipynb", "ana_lima", ""),
+        ("Zoe 09_lab.IPYNB", "zoe", ""),
+        ("09_lab_Ana.ipynb", "09_lab_ana", ""),
+        ("g1/Ana Lima 09_lab.ipynb", "ana_lima", ""),
+        ("g1/09_lab.ipynb", "g1", ""),
+        ("Cy Ott/last 09_lab.ipynb", "cy_ott", ""),
         ("王小明_9_assignsubmission_file_/x.ipynb", "student_9", "9"),
         ("王小明/x.ipynb", "student_acf979cc", ""),
     ],
@@ -474,9 +543,9 @@ def test_names(tmp_path: Path, file: str, student: str, number: str):
     path = tmp_path / "in" / file
     path.parent.mkdir(parents=True)
     path.write_text("{}")
-    (one,), left = collect.collect(tmp_path / "in")
-    assert (one.number, left) == (number, [])
-    assert one.student == student
+    for given in (tmp_path / "in", path) if "/" not in file else (tmp_path / "in",):  # one notebook alone, too
+        (one,), left = collect.collect(given)
+        assert (one.student, one.number, left) == (student, number, [])
 
 
 def test_the_last_version_counts(tmp_path: Path):
@@ -486,6 +555,19 @@ def test_the_last_version_counts(tmp_path: Path):
     found, left = collect.collect(tmp_path)
     assert [one.file for one in found] == ["a_1_3_x-1.ipynb", "b_4_5_x.ipynb"]
     assert "an older version" in left[0][1] and "several files" in found[0].remarks[0]
+
+
+def test_a_newer_file_that_is_damaged_is_not_called_older(course: Lesson, tmp_path: Path):
+    ids, good = {course.name: tasks.grade_ids(course.full)}, lesson.dump(course.released)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for day, data in ((1, good), (2, good[:700])):
+            archive.writestr(zipfile.ZipInfo(f"Ana/x ({day}).ipynb", (2026, 1, day, 0, 0, 0)), data)
+    (one,), left = collect.collect(tmp_path / "a.zip", lessons=ids)
+    assert one.data == good and one.remarks == [
+        "several files: the last one can't be used, and an earlier one was graded"
+    ]
+    why = "newer, but no notebook, damaged, or without 01_try's cells: Ana/x (1).ipynb was graded"
+    assert left == [("Ana/x (2).ipynb", why)]
 
 
 def test_same_names_and_a_pattern(tmp_path: Path):
@@ -575,11 +657,48 @@ def test_zips_of_windows_and_names_that_are_no_text(tmp_path: Path):
 
 
 def test_zips_in_the_folders_of_students(tmp_path: Path):
-    for name in ("Ana Lima/lab.zip", "Bo Ek/lab final.zip", "Cy Ott.zip"):
+    for name in ("Ana Lima/lab.zip", "Bo Ek/lab final.zip", "Cy Ott.zip", "Gus Zip 09_lab.zip"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("x.ipynb", "{}")
-    assert [one.name for one in collect.collect(tmp_path)[0]] == ["Ana Lima", "Bo Ek", "Cy Ott"]
+    assert [one.name for one in collect.collect(tmp_path)[0]] == ["Ana Lima", "Bo Ek", "Cy Ott", "Gus Zip"]
+
+
+def test_zips_in_a_zip(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(collect, "LARGEST_INNER", 2000)
+
+    def zipped(**files: bytes) -> bytes:
+        with zipfile.ZipFile(made := io.BytesIO(), "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name.replace("_", "."), data)
+        return made.getvalue()
+
+    deep = zipped(lab_zip=zipped(x_ipynb=b"{}"), x_ipynb=b"{}")
+    given = {
+        "Ana": deep,
+        "Bo": b"PK",
+        "Cy": zipped(x_ipynb=bytes(3000)),
+        "Di": zipped(x_ipynb=b"", **{"../y_ipynb": b""}),
+    }
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as archive:
+        for i, (name, data) in enumerate(given.items()):
+            archive.writestr(f"{name}_{i}_assignsubmission_file_/lab.zip", data)
+    found, left = collect.collect(tmp_path / "class.zip")
+    assert {one.name: bool(one.why) for one in found} == {"Ana": False, "Bo": True, "Cy": True, "Di": False}
+    assert found[0].file == "Ana_0_assignsubmission_file_/lab.zip/x.ipynb"
+    reasons = ["not a notebook", "it is no zip, or damaged", "a zip of over 0 MB", "its path climbs out of the zip"]
+    assert all(said.startswith(why) for (_, said), why in zip(left, reasons, strict=True)), left
+
+
+def test_what_names_nobody_or_is_too_large_is_told(tmp_path: Path, monkeypatch, capsys):
+    assert grading.main([str(_hand_in(tmp_path / "in", "09_lab.ipynb")), "--lesson", "09"]) == 1
+    said = capsys.readouterr().out
+    assert f"no notebook found in {tmp_path}/in" in said and "09_lab.ipynb: no student's name" in said
+    (tmp_path / "none").mkdir()
+    assert grading.main([str(tmp_path / "none"), "--lesson", "09", "--folder", str(tmp_path / "g")]) == 1
+    assert not (tmp_path / "g").exists()
+    monkeypatch.setattr(tasks, "LARGEST", 1)
+    assert "Clear Outputs" in collect.collect(_hand_in(tmp_path / "big", "Ana/x.ipynb"))[0][0].why
 
 
 def test_a_pattern_leaves_out_what_it_does_not_fit(tmp_path: Path):

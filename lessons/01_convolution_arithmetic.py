@@ -886,7 +886,8 @@ nine_2 = drawing("###.. #.#.. ###.. ..#.. ..#.. .#... #....")
 
 # %% [markdown]
 # ### Exercise 9 · find the slips (2 points)
-# The following two tables were printed on a slide, rounded to two decimals. Some of their numbers are wrong. Compute both, and find which.
+# The following two tables were printed on a slide, rounded to two decimals. Some of their numbers are wrong. Compute both,
+# and find which.
 # ```
 # response of nine 1 (before ReLU)      nine 2 after ReLU and pooling
 #      -0.11   1.00  -0.11                  1.00   0.00

@@ -17,6 +17,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.synchronize import Event
 from unittest import mock
 
 from common import apart, keep, take_turns
@@ -27,14 +28,16 @@ from helpers import machine
 ARMS = {"library's": "300000", "short": "3000", "none": "0"}
 
 
-def count(*_: int) -> None:
+def count(ready: Event, *_: int) -> None:
+    ready.set()
     while True:
         pass
 
 
-def train(size: int, batch: int, steps: int) -> None:
+def train(ready: Event, size: int, batch: int, steps: int) -> None:
     while True:
         step(size, batch, True, steps)
+        ready.set()
 
 
 OTHERS = {"alone": None, "beside one that counts": count, "beside one that trains": train}
@@ -42,13 +45,16 @@ OTHERS = {"alone": None, "beside one that counts": count, "beside one that train
 
 @contextlib.contextmanager
 def beside(other: str, *given: int) -> Iterator[None]:
-    """With another process that does this, if any."""
+    """With another process that does this already, if any."""
     if OTHERS[other] is None:
         yield
         return
-    process = multiprocessing.get_context("spawn").Process(target=OTHERS[other], args=given, daemon=True)
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Event()
+    process = spawn.Process(target=OTHERS[other], args=(ready, *given), daemon=True)
     process.start()
     try:
+        ready.wait()
         yield
     finally:
         process.kill()

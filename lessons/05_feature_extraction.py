@@ -753,7 +753,7 @@ f"parts at random {mixed.mean():.1%}, of whole stretches {whole.mean():.1%}: a r
 
 # %% [markdown]
 # Neither number is wrong. They answer different questions: the first, how well we do on other cells of modules that we
-# know; the second, on modules that are new. Whoever inspects a new solar park asks the second. Deitsch et al. (2019) split
+# know; the second, as far as stretches of files are modules, on modules that are new. Whoever inspects a new solar park asks the second. Deitsch et al. (2019) split
 # at random, so we do the same to compare with them, here and in all other lessons: read our figures for solar cells as
 # answers to the first question. The pattern is everywhere: frames of one video, slices of one patient, photographs of one
 # street. **Split by what will be new** (scikit-learn has `GroupKFold` for it).

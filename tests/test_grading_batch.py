@@ -9,7 +9,6 @@ import os
 import re
 import stat
 import subprocess
-import time
 import zipfile
 from datetime import datetime
 from pathlib import Path
@@ -428,7 +427,6 @@ def test_a_newer_file_that_cannot_be_judged_costs_no_mark(course: Lesson, tmp_pa
     good = _class(tmp_path / "a.zip", course, "Ana_1", "Bo_2")
     _grade(course, good, tmp_path / "g")
     _hand_mark(course, tmp_path / "g", "ana", 2.0)
-    page = (folder / "feedback" / "ana.html").read_text().replace("to be graded", "")
     for name, data in (("b", lesson.dump(course.released)[:700]), ("c", lesson.dump(notebook(course, answers(1))))):
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
             archive.writestr("Ana_1_assignsubmission_file_/01_try.ipynb", data)
@@ -443,9 +441,7 @@ def test_a_newer_file_that_cannot_be_judged_costs_no_mark(course: Lesson, tmp_pa
             assert line["total"] == "4" and f"those of an earlier file: {why}" in line["remarks"]
             assert f"not graded anew: Ana (the marks are those of an earlier file: {why}" in capsys.readouterr().out
     assert len((folder / "moodle.csv").read_text().splitlines()) == 3
-    assert (
-        "<h2>add_1: 2 of 2</h2>" in page and "<h2>add_1: 2 of 2</h2>" in (folder / "feedback" / "ana.html").read_text()
-    )
+    assert "<h2>add_1: 2 of 2</h2>" in (folder / "feedback" / "ana.html").read_text()
     said = (folder / "summary.html").read_text()
     assert "aren't in this hand-in, and whose marks are kept: 1." in said and "<td>not in this hand-in" not in said
     lines = _grade(course, good, tmp_path / "g")
@@ -476,12 +472,12 @@ def test_who_stops_it_does_not_wait_for_the_judges(course: Lesson):
     slow = lesson.dump(notebook(course, {"add_1": "def add_1(n):\n    while True: pass"}))
     quick = lesson.dump(notebook(course, answers(15)))
     todo = [collect.Submission(f"s{i}", "", "", "x", data) for i, data in enumerate([quick, slow, slow, slow])]
-    limits = Limits(cell=60)
-    judged = grading._judged(course, todo, limits, [Bench(course.setup, limits) for _ in range(2)])
+    limits = Limits(cell=100_000, total=100_000)  # a judge that is waited for hangs, and pytest ends the test
+    benches = [Bench(course.setup, limits) for _ in range(2)]
+    judged = grading._judged(course, todo, limits, benches)
     assert next(judged)[1]
-    start = time.monotonic()
     judged.close()
-    assert time.monotonic() - start < 30
+    assert all(bench._process.returncode is not None for bench in benches)
 
 
 def test_a_gradebook_that_was_deleted_is_filled_again(course: Lesson, tmp_path: Path, capsys):

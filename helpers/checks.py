@@ -155,7 +155,7 @@ class Check:
 
     def _say_not_attempted(self) -> None:
         print(
-            f"○ {self._name}: not attempted yet. Replace the `...` or fill in the body, and run this cell again. "
+            f"○ {self._name}: not attempted yet. Replace the `...` or fill in the body, run that cell, then this one. "
             "(You have? Then it returns nothing: look for a missing `return`.)"
         )
 

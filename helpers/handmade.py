@@ -36,7 +36,9 @@ def bag_of_words(image_set: ImageSet, train: torch.Tensor, words: int = 200, siz
         size: pixels of a side; patches are 16 pixels wide and stand 8 pixels apart.
     """
     images, rows = gray(image_set, size).numpy(), train.numpy()
-    return torch.from_numpy(_memory().cache(_bag_of_words)(images, rows, words))
+    found = torch.from_numpy(_memory().cache(_bag_of_words)(images, rows, words))
+    machine.give_memory_back()
+    return found
 
 
 def gray(image_set: ImageSet, size: int) -> torch.Tensor:
@@ -86,7 +88,7 @@ def _vocabulary(images: np.ndarray, words: int) -> torch.Tensor:
     """Centres (words, D) of the clusters that descriptors of these images form."""
     random = np.random.default_rng(0)
     chosen = torch.from_numpy(images[random.permutation(len(images))[:300]])
-    descriptors = sift(chosen).flatten(0, 2).numpy()
+    descriptors = torch.cat([sift(part).flatten(0, 2) for part in chosen.split(64)]).numpy()
     descriptors = descriptors[random.permutation(len(descriptors))[:20_000]]
     clusters = MiniBatchKMeans(words, batch_size=2048, n_init=1, max_iter=20, random_state=0).fit(descriptors)
     return torch.from_numpy(clusters.cluster_centers_).float()

@@ -15,7 +15,7 @@ import torch
 from torchvision.transforms.functional import crop
 from torchvision.utils import make_grid
 
-from helpers import arithmetic
+from helpers import arithmetic, machine
 from helpers.backbones import Backbone, evaluating
 from helpers.datasets import ImageSet
 
@@ -91,6 +91,7 @@ def strongest(
                 best = part.flatten(2).max(2)
                 row, column = best.indices // part.shape[3] + rows.start, best.indices % part.shape[3] + columns.start
                 found[name].append((best.values.cpu(), row.cpu(), column.cpu()))
+    machine.give_memory_back()
     return {n: Strongest(images, fields[n], *map(torch.cat, zip(*found[n], strict=True))) for n in layers}
 
 

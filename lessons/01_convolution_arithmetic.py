@@ -86,9 +86,9 @@ dense = nn.Linear(3 * 32 * 32, 10)
 dense.weight[0].shape, dense(image.flatten(1)).shape
 
 # %% [markdown]
-# A **convolution** keeps the image an image. A small filter, here 5×5, slides over it. The filter always spans the
-# full depth: 5×5×**3**. At each place it gives one number: a dot product of 75 weights with the 75 values below the
-# filter, plus a bias.
+# A **convolution** keeps the image an image. A small filter, here 5×5, slides over it. The filter spans the full depth,
+# all the channels: 5×5×**3** (texts put the channels last, PyTorch's tensors first). At each place it gives one number:
+# a dot product of 75 weights with the 75 values below the filter, plus a bias.
 #
 # *Predict the shape of the output: at how many places does a 5-wide filter fit on 32 pixels?*
 
@@ -110,7 +110,7 @@ by_hand.item(), by_library.item()
 # %% tags=["item-2"]
 six = nn.Conv2d(3, 6, kernel_size=5)
 maps = six(torch.randn(2, 3, 32, 32))
-assert maps.shape == (2, 6, 28, 28), "N × Cin × H × W becomes N × Cout × H' × W'"
+assert maps.shape == (2, 6, 28, 28), "images × Cin × H × W becomes images × Cout × H' × W'"
 six.weight.shape, six.bias.shape, maps.shape
 
 # %% [markdown]
@@ -136,8 +136,8 @@ assert torch.allclose(neurons, five(image)[0, :, 10, 20], atol=1e-5), "five neur
 neurons.shape
 
 # %% [markdown]
-# *What do locality and sharing save? Predict the order of magnitude of three counts: everything connected; local, but
-# every neuron has weights of its own; local and shared.*
+# *What do locality and sharing save? Predict the order of magnitude of three numbers of parameters: everything
+# connected; local, but every neuron has weights of its own; local and shared.*
 
 # %% tags=["item-8"]
 neurons = 28 * 28 * 5
@@ -191,7 +191,8 @@ same
 # kernel from one library to another.
 #
 # ### Exercise 1 · by hand (1 point)
-# Without running code: what does `torch` give for this image and this kernel (no padding, stride 1)?
+# Without running code: what does `F.conv2d` give for this image and this kernel? (No padding, stride 1: the kernel
+# moves by one pixel at a time and stays inside the image.)
 # ```
 # image   1 2 0      kernel   1 0
 #         0 1 3               0 2
@@ -223,7 +224,8 @@ check.score()
 # %% [markdown]
 # ## 3. The size of the output
 #
-# A 3×3 filter on a 7×7 image. *Predict the size for stride 1, 2 and 3.*
+# A 3×3 filter on a 7×7 image. The **stride** is the step, in pixels, from one place of the filter to the next. *Predict
+# the width of the output for stride 1, 2 and 3.*
 
 # %% tags=["item-3"]
 seven = torch.zeros(1, 1, 7, 7)
@@ -231,9 +233,10 @@ small = torch.zeros(1, 1, 3, 3)
 [F.conv2d(seven, small, stride=stride).shape[-1] for stride in (1, 2, 3)]
 
 # %% [markdown]
-# The rule $(N - F)/S + 1$ gives 5, 3 and **2.33**. With stride 3 the filter doesn't fit. Some texts call this an
-# error. The library takes the **floor**: 2. *What happens to the pixels that are left over?* The gradient shows how
-# often each pixel is used:
+# For $N$ pixels, a filter $F$ wide and stride $S$, the rule $(N - F)/S + 1$ gives 5, 3 and **2.33**. With stride 3 the
+# filter doesn't fit. Some texts call this an error. The library takes the **floor**: 2. *What happens to the pixels
+# that are left over?* With a filter of ones, the gradient of the sum of all outputs counts how often each pixel is
+# used:
 
 # %% tags=["item-3"]
 pixels = torch.zeros(1, 1, 7, 7, requires_grad=True)
@@ -278,9 +281,9 @@ dilated, undilated
 
 # %% [markdown]
 # **Try it.** Drag the window, or press *Play*. Then change a setting, and predict the size *before* you look at the
-# formula. *Can you find a setting where the middle pixel is never used? One where a padding of 2 changes nothing but
-# the border?* Under *Layer* you find pooling (section 7), and the transposed convolution: it makes small maps larger,
-# and its size rule is this one, turned around.
+# formula. *Can you find a setting where the middle pixel is never used? One where a padding of 2 keeps all outputs and
+# only adds new ones around them?* Under *Layer* you find pooling (section 7), and the transposed convolution: it makes
+# small maps larger, and its size rule is this one, solved for $N$.
 
 # %% tags=["item-3", "item-6", "item-9"]
 explorers.convolution()
@@ -330,8 +333,9 @@ check.score()
 # %% [markdown]
 # ## 4. Your own convolution, in three steps
 #
-# Now write what `F.conv2d` computes, with loops. It will be slow. It will be *right*: the checks compare it with the
-# library on many sizes. Each step goes a little further; start from your last one.
+# Now write what `F.conv2d` computes, with loops, and without a library's convolution or correlation (the check refuses
+# them). It will be slow. It will be *right*: the checks compare it with the library on many sizes. Each exercise goes a
+# little further; start from your answer to the one before.
 #
 # ### Exercise 3 · one channel (2 points)
 # `conv_plain(x, kernel)`: `x` is (H, W), `kernel` is (KH, KW), the result is (H-KH+1, W-KW+1). No padding, stride 1,
@@ -481,7 +485,8 @@ check.score()
 
 # %% [markdown]
 # The same function stands in `helpers/arithmetic.py` as `conv2d_naive`, and agrees with the library. *Why does nobody
-# train with it? Predict how many multiply-adds this small layer needs for one image.*
+# train with it?* Work is counted in **multiply-adds**: one product, added to a sum. *Predict how many of them the small
+# layer below needs for one image.*
 
 # %% tags=["item-6"]
 x, layer = torch.randn(1, 8, 20, 20), nn.Conv2d(8, 16, 3, stride=2, padding=1, groups=2)
@@ -501,7 +506,7 @@ naive.shape, arithmetic.multiply_adds(layer, x.shape, naive.shape)
 
 # %% tags=["item-4"]
 ten = nn.Conv2d(3, 10, kernel_size=5, stride=1, padding=2)
-assert arithmetic.parameters(ten) == (5 * 5 * 3 + 1) * 10 == 760, "F·F·C weights and 1 bias a filter"
+assert arithmetic.parameters(ten) == (5 * 5 * 3 + 1) * 10 == 760, "F·F·C weights and 1 bias per filter"
 ten(torch.randn(1, 3, 32, 32)).shape, arithmetic.parameters(ten)
 
 # %% [markdown]
@@ -538,8 +543,9 @@ grouped.weight.shape, arithmetic.parameters(grouped)
 
 # %% [markdown]
 # With `groups` equal to $C_{in}$ the convolution is **depthwise**: each channel has its own $C_{out}/C_{in}$ filters
-# and never meets the others. A 1×1 convolution behind it mixes the channels. Together they take the place of one
-# full convolution (they can compute less). *Predict how many times fewer parameters they have (3×3, 64 to 64 channels).*
+# and never meets the others. A 1×1 convolution behind it mixes the channels. The two take the place of one full
+# convolution (but can't compute all that it can). *Predict how many times fewer parameters they have (3×3, 64 to 64
+# channels).*
 
 # %% tags=["item-6"]
 full = nn.Conv2d(64, 64, 3, bias=False)
@@ -581,9 +587,9 @@ check.score()
 # %% [markdown]
 # ## 6. The receptive field: what a unit can see
 #
-# A unit behind one 3×3 convolution depends on 3×3 pixels. *And behind two of them? Behind four?* We can measure it: the
-# gradient of one unit in the middle is non-zero exactly at the pixels that it sees. (All weights are positive here, so
-# that nothing cancels.)
+# A **unit** is one value of an activation map. Behind one 3×3 convolution it depends on 3×3 pixels. *And behind two of
+# them? Behind four?* We can measure it: the gradient of one unit in the middle is non-zero exactly at the pixels that
+# it sees. (All weights are positive here, so that nothing cancels.)
 
 
 # %% tags=["item-7"]
@@ -618,12 +624,12 @@ layers_needed
 
 # %% [markdown]
 # Too many. So networks **downsample** inside: by strided convolutions or by pooling. Behind a stride of 2, one step in
-# the map is two steps in the image. This distance is the **jump** $j$. Layer by layer, with size $F$, stride $S$ and
-# dilation $D$:
+# the map is two steps in the image. This distance is the **jump** $j$; the width of the field is $r$. Both begin as 1.
+# Each layer, with size $F$, stride $S$ and dilation $D$, changes first $r$, then $j$:
 #
 # $$r \leftarrow r + D(F-1) \cdot j \qquad\qquad j \leftarrow j \cdot S$$
 #
-# from $r = 1$, $j = 1$. *Predict: how many 3×3 layers with stride 2 see 224 pixels?*
+# *Predict: how many 3×3 layers with stride 2 see 224 pixels?*
 
 # %% tags=["item-7"]
 fields = [arithmetic.receptive_field([(3, 2)] * layers).size for layers in range(1, 8)]
@@ -632,15 +638,16 @@ fields
 
 # %% [markdown]
 # **Try it.** Choose a unit of the last layer, and see what it depends on. *What does a stride in the first layer do to
-# the field of the third? And a stride in the last layer? When do gaps remain behind dilated layers?*
+# the field of the third? And a stride in the last layer? Which dilations leave pixels inside the field that the unit
+# doesn't see?*
 
 # %% tags=["item-7"]
 explorers.receptive_field([(3, 2), (3,), (3,)])
 
 # %% [markdown]
-# Now a real network: EfficientNet-Lite0, with weights learned on ImageNet (1.28 million photographs of 1,000 classes). Its
-# layers and its fields, from a table that
-# `helpers.arithmetic` makes of any model:
+# Now a real network: EfficientNet-Lite0, with weights learned on ImageNet (1.28 million photographs of 1,000 classes).
+# `helpers.arithmetic` makes a table of the layers of any model. Here is the width of the field from it, behind the
+# first convolution (the **stem**) and behind the second, third and fourth **block** (group of layers):
 
 # %% tags=["item-7"]
 lite0 = backbones.load("efficientnet_lite0")
@@ -651,7 +658,8 @@ theory = {stage: field.size for stage, field in fields.items()}
 theory
 
 # %% [markdown]
-# *Does the measured gradient agree? And does a unit use all that it can see?*
+# *Does the gradient agree? And does a unit use all that it can see?* We take an image of noise, and the gradient of the
+# middle unit: how wide is the part that isn't zero (`measured`), and the middle part with 95 % of it (`effective`)?
 
 # %% tags=["item-7"]
 noise = (127 + 60 * torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))).requires_grad_()
@@ -698,8 +706,8 @@ for axis, field in zip(figure.axes, fields.values(), strict=True):
 figure
 
 # %% [markdown]
-# The field by arithmetic is the outer border. Within it the weight falls off like a bell: the **effective** receptive
-# field is smaller (Luo 2016).
+# The field by arithmetic is the outer border. Within it, a pixel's influence falls off like a bell: the **effective**
+# receptive field is smaller (Luo 2016).
 #
 # ### Exercise 7 · receptive field (3 points)
 # Write `receptive_field(layers)`: `layers` is a list of `(kernel, stride, dilation)`, from the input upwards. The
@@ -741,8 +749,8 @@ check.score()
 # %% [markdown]
 # ## 7. Pooling
 #
-# Pooling makes each activation map smaller, one map at a time. It has no parameters. *Predict the 2×2 max pooling with
-# stride 2 of this map.*
+# Pooling makes each activation map smaller, one map at a time: **max pooling** keeps the largest value in each window,
+# average pooling the mean. It has no parameters. *Predict the 2×2 max pooling with stride 2 of the map below.*
 
 # %% tags=["item-9"]
 four = torch.tensor([[1.0, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]])
@@ -752,10 +760,10 @@ assert arithmetic.output_size(4, 2, stride=2) == 2, "the size rule is the same, 
 pool(four[None])[0]
 
 # %% [markdown]
-# Pooling also gives *some* **translation invariance**: when the image moves a little, many maxima stay as they
-# are. We measure it: edges of four photographs, and of the same photographs moved by one pixel. *Which share of the
-# values stays the same, without pooling and with 2×2, 4×4, 8×8 pooling? And if we compare with another place of the
-# photograph?*
+# Pooling also gives *some* **translation invariance**: when the image moves a little, many maxima stay as they are. We
+# measure it on edge maps of four photographs (section 8 explains the kernel), before and after a move by one pixel.
+# *Which share of the values stays exactly the same, without pooling and with 2×2, 4×4, 8×8 pooling?* And how much is
+# chance? For that we compare with quite another place of the photograph.
 
 # %% tags=["item-9"]
 photographs = {
@@ -768,7 +776,7 @@ laplacian = torch.tensor([[-1.0, -1, -1], [-1, 8, -1], [-1, -1, -1]])
 # %% tags=["item-9"]
 def stayed(photograph, window, moved):
     """The share of the values of a pooled edge map that stay as they are when the photograph moves (up, left)."""
-    (up, left), gray = moved, photograph.float().sum(1, keepdim=True)  # whole numbers: equal is equal
+    (up, left), gray = moved, photograph.float().sum(1, keepdim=True)  # whole numbers: == is exact
     places = gray[..., :194, :242], gray[..., up : up + 194, left : left + 242]
     a, b = (F.max_pool2d(F.relu(F.conv2d(x, laplacian[None, None])), window) for x in places)
     return float((a == b)[a > 0].float().mean())
@@ -886,8 +894,9 @@ nine_2 = drawing("###.. #.#.. ###.. ..#.. ..#.. .#... #....")
 
 # %% [markdown]
 # ### Exercise 9 · find the slips (2 points)
-# The following two tables were printed on a slide, rounded to two decimals. Some of their numbers are wrong. Compute both,
-# and find which.
+# The following two tables were printed on a slide, rounded to two decimals. Some of their numbers are wrong. Compute
+# both with code, from `nine_1`, `nine_2` and `loop_kernel` above (the response is what `F.conv2d` gives), and find
+# which.
 # ```
 # response of nine 1 (before ReLU)      nine 2 after ReLU and pooling
 #      -0.11   1.00  -0.11                  1.00   0.00
@@ -970,9 +979,10 @@ assert torch.allclose(torch.tensor(best), torch.ones(2)), "both nines hold one p
 #
 # ## 10. The pattern of a ConvNet
 #
-# Most classic networks follow **[(CONV-ReLU)·N - POOL?]·M - (FC-ReLU)·K - softmax**, with N up to about 5, M large and
-# K from 0 to 2 (softmax makes probabilities of the last layer's scores). *Predict the size of the last map for 32
-# pixels, N = 2, M = 3.*
+# Most classic networks follow **[(CONV-ReLU)·N - POOL?]·M - (FC-ReLU)·K - FC - softmax**. Here ·N means N times in a
+# row, POOL? a pooling that may be left out, and FC fully connected. N is up to about 5, M may be large, K is 0 to 2.
+# (Softmax makes probabilities of the last layer's scores.) *Predict the size of the last map for 32 pixels, N = 2, M =
+# 3, with all poolings.*
 
 
 # %% tags=["item-12"]
@@ -996,7 +1006,7 @@ def convnet(n, m, k, classes=10, width=16, size=32):
 arithmetic.layer_table(convnet(n=2, m=3, k=1), (1, 3, 32, 32), skip=(nn.ReLU, nn.Flatten))
 
 # %% [markdown]
-# The trend goes to smaller filters, more layers, less pooling and fewer fully connected layers. GoogLeNet (branches)
+# The trend went to smaller filters, more layers, less pooling and fewer fully connected layers. GoogLeNet (branches)
 # and ResNet (shortcuts) broke the pattern: their layers are no longer one chain. *How many fully connected layers has a
 # ResNet-18, and what share of the parameters?*
 
@@ -1022,7 +1032,7 @@ vgg
 
 # %% [markdown]
 # Printed tables of VGG16 are not all right. One says "2× conv 256". *Find out: how many convolutions with 256 filters
-# does the network have, and what would the total be with one less?*
+# does the network have, and how many parameters would it have with one less?*
 
 # %% tags=["item-13"]
 with_256 = [row for row in vgg.rows if row.kind == "Conv2d" and row.output[0] == 256]
@@ -1034,7 +1044,7 @@ len(with_256), vgg.parameters, vgg.parameters - with_256[-1].parameters
 
 # %% tags=["item-13"]
 share = {row.name: (row.parameters / vgg.parameters, row.multiply_adds / vgg.multiply_adds) for row in vgg.rows}
-assert share["classifier.0"][0] > 0.7 and share["classifier.0"][1] < 0.01, "fc6: most parameters, hardly any work"
+assert share["classifier.0"][0] > 0.7 and share["classifier.0"][1] < 0.01, "first FC: most parameters, hardly any work"
 [f"{part:.1%}" for part in share["classifier.0"]]  # of the parameters, of the work
 
 # %% tags=["item-13"]
@@ -1052,7 +1062,7 @@ plt.show()
 # %% [markdown]
 # **AlexNet** (2012) has 5 convolutions, 3 max poolings and 3 fully connected layers. It was trained with ReLU, SGD with
 # momentum and batches of 128. Its paper says "60 million parameters". torchvision's AlexNet is a later variant with
-# other widths. *Count both.* (The original cut some layers in two groups, one a GPU.)
+# other widths. *Count both.* (The original cut some layers in two groups, one per GPU.)
 
 # %% tags=["item-13"]
 original = [(3, 96, 11, 1), (96, 256, 5, 2), (256, 384, 3, 1), (384, 384, 3, 2), (384, 256, 3, 2)]
@@ -1073,9 +1083,10 @@ arithmetic.parameters(variant)
 # %% [markdown]
 # ## 12. A fully connected layer is a convolution
 #
-# A slide prints AlexNet's last map as 6×6×512. The layer behind it, FC6, takes 9,216 values. *Can both be right?* No:
-# 9,216 = 6·6·**256**. A filter that is 6×6 large and spans all 256 channels takes the same 9,216 values. It fits in one
-# place only. *So what is the difference to a convolution with a 6×6 window and no padding?*
+# A slide prints AlexNet's last map as 6×6×512. The layer behind it, FC6 (its first fully connected one), takes 9,216
+# values. *Can both be right?* No: 9,216 = 6·6·**256**. A filter that is 6×6 large and spans all 256 channels takes the
+# same 9,216 values. It fits in one place only. *So how does FC6 differ from a convolution with a 6×6 window and no
+# padding?*
 
 # %% tags=["item-14"]
 alexnet = torchvision.models.alexnet(weights=None).eval()  # random weights: the equality is what counts
@@ -1091,8 +1102,9 @@ assert last_maps.shape == (1, 256, 6, 6) and torch.allclose(dense_out, convoluti
 dense_out.shape, convolution_out.shape
 
 # %% [markdown]
-# None. But the convolution also takes a larger image. *Predict the output for an image of 320×448. (The stride of the
-# whole network is 32.)*
+# Not at all: FC6 and the convolution give the same numbers. But the convolution also takes a larger image. *Predict the
+# shape of its output for 320×448 pixels. (Along an axis, the last map has 6 places for 224 pixels, and one more for
+# each 32 more.)*
 
 # %% tags=["item-14"]
 with torch.inference_mode():
@@ -1151,9 +1163,9 @@ check.score()
 
 # %% [markdown]
 # ### A real network on a larger image
-# EfficientNet-Lite0 averages its last map and then applies one fully connected layer: 1,280 values to 1,000 classes. As
-# a 1×1 convolution, this layer can act **before** the average, at every place. Let us give it one wide picture: a cat,
-# a cup of coffee and a rocket.
+# EfficientNet-Lite0 averages each of its 1,280 last maps and then applies one fully connected layer: 1,280 values to
+# 1,000 classes. As a 1×1 convolution, this layer can act **before** the average, at every place. Let us give it one
+# wide picture: a cat, a cup of coffee and a rocket.
 #
 # *Predict: where will the map of "espresso" be bright?* (In the maps, black is probability 0 and pale yellow is 1.)
 
@@ -1174,7 +1186,7 @@ scores.shape
 # %% tags=["item-14"]
 index = {name: backbones.imagenet_classes().index(name) for name in ("Egyptian cat", "espresso", "missile")}
 probability = scores.softmax(dim=1)[0]
-third = {
+third = {  # in which third of the width (0, 1, 2) each map is highest
     name: int(probability[i].argmax() % probability.shape[2]) * 3 // probability.shape[2] for name, i in index.items()
 }
 assert list(third.values()) == [0, 1, 2], f"each class is strongest in its own third of the picture: {third}"
@@ -1197,8 +1209,9 @@ plots.images(
 #
 # ## 13. Text: a convolution in one dimension
 #
-# A sentence is a line of words, and a word is a vector. The filter slides along the line only. This one is made by hand
-# to find "not" followed by "good". *Predict the length of the output for 6 words and a filter of width 2.*
+# Convolution isn't only for images. A sentence is a line of words, and a word is a vector. The filter slides along the
+# line only. This one is made by hand to find "not" followed by "good". *Predict the length of the output for 6 words
+# and a filter of width 2.*
 
 # %% tags=["item-15"]
 words = ["not", "good", "the", "film", "was", "long"]
@@ -1215,8 +1228,8 @@ assert found == [1, 0], "the order of the words matters, the place doesn't"
 response.shape, found
 
 # %% [markdown]
-# Both sentences hold "not" and "good". Only the first holds "not good". Real networks of this kind take word vectors that
-# were learned from much text, and learn some hundred filters of width 3 to 5 (Kim 2014).
+# Both sentences hold "not" and "good". Only the first holds "not good". Real networks of this kind take word vectors
+# that were learned from much text, and learn about a hundred filters of each width from 3 to 5 (Kim 2014).
 #
 # ### Exercise 11 · explain (2 points, marked by hand)
 # A classmate says: "VGG16 has 138 million parameters because it has 13 convolutions with up to 512 filters. I shall

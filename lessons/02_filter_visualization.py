@@ -14,8 +14,9 @@
 # - show where in a picture a network finds its evidence, and move the style of one picture to another;
 # - choose a network by accuracy, work and parameters.
 #
-# **You need** lesson 1 (receptive fields) and a little PyTorch. Everything runs without a network connection.
-# 15-Scene is used where it is there; the solar cells take its place otherwise.
+# **You need** lesson 1 (receptive fields) and a little PyTorch. Everything runs without a network connection. The
+# images are 15-Scene (photographs of 15 kinds of scenes) if your machine has them, else the course's solar cells. On a
+# CPU the **quick budget** takes fewer images and seeds; on a GPU, the **full budget** takes more.
 # **Time:** about one minute of computing on two CPU cores; reading and exercises take two to three hours.
 
 # %% tags=["setup"]
@@ -58,7 +59,7 @@ full = machine.budget() == "full"
 # %% [markdown]
 # ## 1. Templates
 #
-# A **linear classifier** computes one score a class: a dot product of the image with a weight for each pixel. These
+# A **linear classifier** computes one score per class: a dot product of the image with a weight for each pixel. These
 # weights have the shape of an image. The score is high where image and weights agree: the weights are a **template**.
 #
 # Three small networks learn 3,750 handwritten digits: a linear classifier, an MLP (multi-layer perceptron: 32 hidden
@@ -107,7 +108,8 @@ title, largest = "A linear classifier learns one template a class", float(templa
 plots.images(templates, digits.classes, title=title, columns=5, size=1.2, limits=(-largest, largest))
 
 # %% [markdown]
-# (Strong weight decay, see section 2, makes the noise of the start fade from the pictures.)
+# (**Weight decay** makes every weight a little smaller at each step. It is strong here, so the noise of the start
+# fades.)
 #
 # White is a positive weight: ink here speaks *for* the class. Black speaks against it, gray is 0. The 0 is a ring, and
 # its middle must be empty. Each class has only this one template, for all ways to write the digit.
@@ -161,10 +163,10 @@ plots.curves(shifts, accuracy, title=title, xlabel="shift of the test digits, pi
 #
 # ## 2. First-layer filters of trained networks
 #
-# The filters of later layers have 16 or 500 channels and can't be shown as pictures. Those of the **first** layer can:
-# they have three channels, red, green and blue. Famous ones are AlexNet's (96 filters of 3×11×11 in the
-# paper, 64 in torchvision's variant) and those of ResNet-18, ResNet-101 and DenseNet-121 (64 of 3×7×7). Which of them
-# are on your machine?
+# The filters of later layers have 16 or 500 channels and can't be shown as pictures. Those of the **first** layer, the
+# **stem**, can: they have three channels, red, green and blue. Famous ones are AlexNet's (96 filters of 3×11×11 in the
+# paper, 64 in torchvision's variant) and those of ResNet-18, ResNet-101 and DenseNet-121 (64 of 3×7×7). The
+# EfficientNet-Lites have 32 of 3×3×3. Which of all these are on your machine?
 
 # %% tags=["item-17"]
 wanted = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
@@ -282,7 +284,7 @@ check.score()
 
 # %% [markdown]
 # The same measure on the networks that are here (a share above one half: mostly colour; below: mostly light and dark).
-# *How many of the 32 filters do you expect to be of no use at all, with weights of zero?*
+# *How many of Lite0's 32 filters do you expect to be of no use at all, with weights of zero?*
 
 
 # %% tags=["item-17"]
@@ -306,18 +308,18 @@ assert kinds_of["efficientnet_lite0"]["dead"] == 4, "four filters of Lite0 learn
 kinds_of
 
 # %% [markdown]
-# Each network looks for both. (A filter may look green or purple and still be mostly light and dark: (0.3, 1, 0.3) has
-# a share of 0.28.) And a few filters are dead: **weight decay** (each step also makes every weight a little
-# smaller) pulls a filter to zero when the loss has no use for it.
+# Each network looks for both colours and light. (A filter may look green or purple and still be mostly light and dark:
+# (0.3, 1, 0.3) has a share of 0.28.) And a few filters are dead: weight decay pulls a filter to zero when the loss has
+# no use for it.
 #
-# *What do 3×3 filters rarely do?* Few of them are **sure of a direction**. Move a grating (light and dark stripes)
+# *What do 3×3 filters rarely do?* Few of them answer to **one direction only**. Turn a grating (light and dark stripes)
 # through all directions. Over how many of the 180 degrees does the filter answer at least half as strongly as at its
 # best? For a filter that answers to one direction only, this angle is small.
 
 
 # %% tags=["item-17"]
 def direction_width(filters):
-    """(K, C, h, w) -> (K,): degrees over which a grating of a filter's best frequency moves it half as much as can be."""
+    """(K, C, h, w) -> (K,): degrees over which a grating (best frequency) moves a filter at least half as much."""
     gray = filters.mean(1)
     angles, frequencies = torch.arange(0, 180, 2.0).deg2rad(), torch.linspace(0.02, 0.5, 25)  # periods a pixel
     y, x = (torch.arange(n, dtype=torch.float) for n in gray.shape[1:])
@@ -341,7 +343,7 @@ widths
 #
 # Large filters can be learned without any labels, from patches of photographs. *The question to the patches: which
 # filters have answers that are as **independent** of each other as possible?* This is independent component analysis
-# (ICA). First the patches: 11×11 pixels, from six colour photographs.
+# (**ICA**). First the patches: 11×11 pixels, one every three pixels (`unfold`), 4,000 from each of six photographs.
 
 # %% tags=["item-17"]
 names = ("astronaut", "cat", "china", "coffee", "flower", "rocket")
@@ -357,8 +359,7 @@ patches.shape
 # %% [markdown]
 # Neighbouring pixels are nearly equal, so all filters would find the same: "is it light or dark?" **Whitening** takes
 # this away: it keeps the 64 strongest principal components (the directions in which patches differ most; they are
-# uncorrelated) and gives them equal variance. Independent component analysis (**ICA**) then looks for the rotation that
-# makes them independent, too.
+# uncorrelated) and gives them equal variance. ICA then looks for the rotation that makes them independent, too.
 
 
 # %% tags=["item-17"]
@@ -389,7 +390,8 @@ show_filters(banks, "Learned here, 11×11: edges and stripes of all directions, 
 # place and direction. Such features are **generic**: they belong to
 # natural images and not to a task.
 #
-# *Is this in the numbers, too?*
+# *Is this in the numbers, too?* For each seed: how many of the 64 filters are (gray, coloured)? And over how many
+# degrees does the median one answer? For the 3×3 filters (section 2; printed last) it is over 90:
 
 # %% tags=["item-17"]
 counts = {seed: (int((shares(w) < 0.1).sum()), int((shares(w) > 0.5).sum())) for seed, w in learned.items()}
@@ -403,9 +405,9 @@ counts, directions, widths
 # ## 4. What becomes of a photograph, stage by stage
 #
 # The deeper layers show themselves by what they *do*. We look at five layers of EfficientNet-Lite0, each after its
-# ReLU6, $\min(\max(0, x), 6)$: a unit is silent (0), active, or at its limit (6). ("Block 4" is here a layer inside
-# the fourth block. Lesson 1's 147 pixels are those of the block's end, as `block4` is in the curves below.) How much
-# of the image does one unit see?
+# ReLU6, $\min(\max(0, x), 6)$: a unit is silent (0), active, or at its limit (6). ("Block 4" here is a layer *inside*
+# the fourth block. `block4`, in lesson 1 and in the curves below, is the block's end and sees more.) How much of the
+# image does one unit see?
 
 # %% tags=["setup"]
 lite0 = backbones.load("efficientnet_lite0").requires_grad_(False)  # nothing is trained here
@@ -453,11 +455,12 @@ assert all(np.diff(list(silent.values()), axis=0).mean(1) > 0.03), "each layer i
 
 # %% [markdown]
 # ### What is ignored, and what is not
-# Mirror a photograph, or move it by 8 pixels: for us it stays the same picture. **Pixel distances** see it otherwise.
-# A good feature is *selective* (it tells pictures apart) and *invariant* (it ignores what doesn't matter).
+# Mirror a photograph, or move it by 8 pixels: for us it stays the same picture. For the **pixel distance** (the square
+# root of the sum of squared differences) it doesn't. A good feature is *selective* (it tells pictures apart) and
+# *invariant* (it ignores what doesn't matter).
 #
-# We measure the distance of a changed photograph from itself, divided by its mean distance from the 13 other
-# photographs. 0: the change is ignored. 1: the picture could as well be another one.
+# We measure the distance of a changed photograph from the unchanged one, divided by the unchanged one's mean distance
+# from the 13 others. 0: the change is ignored. 1: the picture could as well be another one.
 #
 # *Predict the curves from the pixels to the last codes (the mean of each of the last 1,280 maps; lesson 5), for: moved
 # by 8 pixels, mirrored, darker, blurred.*
@@ -497,7 +500,7 @@ gained = {change: found["pixels"] - found["codes"] for change, found in relative
 sure = {change: float(gain.mean() / gain.std() * len(gain) ** 0.5) for change, gain in gained.items()}
 assert min(sure[change] for change in ("moved by 8 pixels", "mirrored", "darker")) > 4, "codes ignore these three"
 assert sure["blurred"] < -4, "but they see a blur better than the pixels do"
-{change: f"{values:.1f} standard errors" for change, values in sure.items()}
+{change: f"pixels minus codes: {values:.1f} standard errors" for change, values in sure.items()}
 
 # %% tags=["item-20"]
 styles = zip(("blue", "green", "orange", "vermilion"), "os^D", strict=True)
@@ -514,8 +517,9 @@ plt.show()
 # in pixels, for an edge that moves by a few pixels meets no edge at its old place. Only the late layers, and above all
 # the mean over all places, ignore the shift. Second, the network did *not* become invariant to a blur.
 #
-# *Was this learned, or is it the architecture?* The same distances of codes, for three networks with random weights
-# (whose BatchNorm has taken its statistics from the photographs, so that each layer's maps have a sensible scale):
+# *Was this learned, or is it the architecture?* We measure the same distances of codes with three networks of random
+# weights. (Only BatchNorm, which lesson 3 explains, has seen the photographs: it brings each layer's maps to a sensible
+# scale.)
 
 
 # %% tags=["item-20"]
@@ -551,8 +555,8 @@ said = zip(changed, at_random.mean(0), at_random.std(0), as_trained, strict=True
 # %% [markdown]
 # Shifts, mirrors and light are ignored because the network *learned* it, probably from training pictures that were
 # cropped and mirrored and differed in light. To random filters each change is three quarters of the way to another
-# picture, or more. Training has made the blur count for less, too, but not for little: fine detail is part of what it
-# looks at.
+# picture, or more. Training has made the blur count for less, too, but it still counts: fine detail is part of what the
+# network looks at.
 #
 # ## 5. Which patches excite a unit?
 #
@@ -561,9 +565,10 @@ said = zip(changed, at_random.mean(0), at_random.std(0), as_trained, strict=True
 # the `start` of unit 0. Unit $u$ sees the pixels from `start + u·jump`, `size` of them.
 #
 # ### Exercise 2 · the box of a unit (2 points)
-# Write `unit_box(size, jump, start, row, column, side)`. It returns `(top, left, bottom, right)`: the first pixel and
-# one past the last, for rows and columns, cut at the borders of an image of `side`×`side` pixels. All are ints.
-# Example: `unit_box(19, 4, -6, 0, 5, 224)` is `(0, 14, 13, 33)`: the rows -6 to 13 lose six.
+# Write `unit_box(size, jump, start, row, column, side)` for the unit at (`row`, `column`) of a map; `size`, `jump` and
+# `start` are the same on both axes. It returns `(top, left, bottom, right)`: the first pixel and one past the last, for
+# rows and columns, cut at the borders of an image of `side`×`side` pixels. All are ints. Example:
+# `unit_box(19, 4, -6, 0, 5, 224)` is `(0, 14, 13, 33)`: the rows -6 to 13 lose six.
 
 
 # %% nbgrader={"grade": false, "grade_id": "unit_box", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -598,7 +603,7 @@ check.equal(3, 2, 0, 7, 4, 16, expected=(14, 8, 16, 11))
 check.score()
 
 # %% [markdown]
-# *Is this box right?* Two checks. First, the gradient of one unit must be non-zero inside its box only, up to its
+# *Is this box right?* Two checks. First, the gradient of one unit must be zero outside its box, and reach all its
 # edges. Here for a unit of "block 3" that is not in the middle:
 
 # %% tags=["item-18"]
@@ -706,7 +711,7 @@ max(differences)
 
 # %% tags=["item-18"]
 def show_patches(layer, channels, title):
-    """The nine patches that excite each channel most, a row a channel."""
+    """The nine patches that excite each channel most, one row per channel."""
     found = {channel: units[layer].patches(channel) for channel in channels}
     said = [f"channel {channel}: {row[0].value:.2f} to {row[8].value:.2f}" for channel, row in found.items()]
     titles = [text if i == 4 else "" for text in said for i in range(9)]
@@ -740,17 +745,18 @@ at_the_top, float(weights.max())
 # in a list that is sorted by class, so they look alike: hills below the sky. *Whoever looks for a meaning finds one:
 # look at the numbers, too.*
 #
-# In 15-Scene, block 2 has a dark area below a bright one (17) and upright edges (47); 44 is less clear. Row 54 of
-# block 3 is leaves, 134 slanted edges, 199 vertical bars; channel 17 is less clear, as most channels are. (Equal
-# numbers, again: at 6.00, ReLU6's limit, the nine are some of many strong ones, as for 134 and 199; at 0.00 the unit
-# is silent, as 54 is on solar cells.) In block 4, channel 93 likes slopes: gables and mountains; 381 ripples of
-# water; 300 the border of something very bright and something dark: mostly sky and a house or trees, but the two
-# strongest are lights at night. (Solar cells give other patches: a channel shows you only what your images hold.)
+# In 15-Scene, block 2 answers to a dark area below a bright one (channel 17) and to upright edges (47); 44 is less
+# clear. In block 3, channel 54 likes leaves, 134 slanted edges, 199 vertical bars; 17 is less clear, as most channels
+# are. (If even the ninth answer is 6.00, ReLU6's limit, as for 134 and 199, the nine were chosen among many equals; if
+# it is 0.00, as for 54 on solar cells, the unit is silent.) In block 4, channel 93 likes slopes: gables and mountains;
+# 381 ripples of water; 300 the border of something very bright and something dark: mostly sky and a house or trees, but
+# the two strongest are lights at night. (Solar cells give other patches: a channel shows you only what your images
+# hold.)
 #
 # The last layer sees the whole image. Many of its channels reach ReLU6's limit in nine images or more; so here we
 # order the images by the *mean* of a channel's map (its code). *How pure are its favourites?* Count, for each
 # channel, how many of its nine images belong to one class. By chance, eight or nine of one class in 15 would hardly
-# ever come. (Solar cells have two classes: there it comes by chance in 4 or 5 % of the channels.) A channel counts
+# ever come. (Solar cells have two classes: there it comes by chance in about 4 % of the channels.) A channel counts
 # only if its ninth code is above the tenth: otherwise some of the nine would be chosen among equals.
 
 # %% tags=["item-18", "item-20"]
@@ -779,7 +785,7 @@ if chosen.name == "15-scene":
     pictures = list(chosen.images[nine[:, best].T.flatten()])
     display(plots.images(pictures, titles, title=title, columns=9, size=0.85, limits=(0, 255)))
 else:
-    print("Pure ones are more than by chance. To see which *kinds of scenes* they like needs 15-Scene.")
+    print(f"{len(pure)} pure channels; by chance {sum(by_chance)}. Which kinds of scenes they like needs 15-Scene.")
 
 # %% [markdown]
 # Nobody showed this network the 15 scenes: it learned ImageNet's 1,000 classes. So features go from **edges** to
@@ -846,8 +852,8 @@ seen = {name: photographs[name][0] for name in ("cat", "china")}
 explorers.filters(two, seen, LAYERS, also=(17, 32, 44, 47, 54, 93, 134, 199, 300, 381), start=2)
 
 # %% [markdown]
-# In block 2 they have: any small filter prefers some edge, learned or not. In block 4 they hardly have: a motif has to
-# be learned.
+# In block 2 they have something in common: any small filter prefers some edge, learned or not. In block 4 they hardly
+# do: a motif has to be learned.
 #
 # ### Exercise 4 · what do nine patches prove? (2 points, marked by hand)
 # In 15-Scene, most of the nine patches of channel 381 of block 4 show water; the others are glass walls of towers. A
@@ -1046,9 +1052,9 @@ assert not torch.allclose(maps, shuffled, atol=1e-3)
 visualise.gram(maps).shape
 
 # %% [markdown]
-# So two cuttings of one texture should have nearly the same Gram matrix, though no pixel agrees. Six cuttings: a and b
-# are of brick, c and d of grass, e and f of gravel, made equally bright and rich in contrast (else the mean gray alone
-# would tell them apart).
+# So two cuttings (pieces cut out) of one texture should have nearly the same Gram matrix, though no pixel agrees. Six
+# of them: a and b are of brick, c and d of grass, e and f of gravel, made equally bright and rich in contrast (else the
+# mean gray alone would tell them apart).
 # *Whose nearest neighbour is its twin: by pixels, by maps, by Gram matrices?*
 
 # %% tags=["item-20"]
@@ -1065,15 +1071,15 @@ with torch.inference_mode():
 descriptions = {"pixels": cuttings, "maps": maps, "Gram matrices": visualise.gram(maps)}
 distances = {k: torch.cdist(v.flatten(1), v.flatten(1)).fill_diagonal_(math.inf) for k, v in descriptions.items()}
 twins = {k: int((d.argmin(1) == torch.tensor([1, 0, 3, 2, 5, 4])).sum()) for k, d in distances.items()}
-assert twins["Gram matrices"] == 6 > 4 >= twins["pixels"], "Gram matrices know a texture again"
+assert twins["Gram matrices"] == 6 > 4 >= twins["pixels"], "Gram matrices recognise a texture"
 twins
 
 # %% [markdown]
 # ### Style transfer
 # Now the other way round: *change the pixels* until the Gram matrices are those of a style picture. The gradient goes
 # through the network to the image; the weights stay. A second loss keeps the maps of a middle layer (block 4) near
-# those of the content picture. (Gatys, Ecker and Bethge used VGG-19, larger images and more steps. A small network
-# will do.)
+# those of the content picture, and a third keeps the picture smooth. (Gatys, Ecker and Bethge used VGG-19, larger
+# images and more steps. A small network will do.)
 
 
 # %% tags=["item-20"]
@@ -1122,10 +1128,10 @@ assert texture.style_loss[-1] < 0.25 * texture.style_loss[0]
 #
 # ## 8. Which network? Accuracy, work, parameters
 #
-# Canziani, Paszke and Culurciello (2016) drew the networks of their time in one plane. We draw it again. **Top-1
-# accuracies** (how often the likeliest class is the right one) **are the published ones** (torchvision's and the Lite
-# authors'): to measure them one needs ImageNet, which isn't here. **Parameters and multiply-adds are counted here**, on
-# the `meta` device, where networks have shapes but no values.
+# Canziani, Paszke and Culurciello (2016) drew accuracy against work for the networks of their time. We draw that again.
+# **Top-1 accuracies** (how often the likeliest class is the right one) **are the published ones** (torchvision's and
+# the Lite authors'): to measure them one needs ImageNet, which isn't here. **Parameters and multiply-adds are counted
+# here**, on the `meta` device, where networks have shapes but no values.
 #
 # *Guess first: which has more parameters, AlexNet or ResNet-50? Which needs more work?*
 
@@ -1193,7 +1199,7 @@ recipes = get_model_weights("resnet101")
 #
 # AlexNet has more parameters than ResNet-50 and needs a sixth of its work. AlexNet's and VGG's circles are large
 # because of their fully connected layers (lesson 1); ResNet-152's, because of its many convolutions. (Orange: the
-# Lites.) *How many points of accuracy does a network give for a million parameters?*
+# Lites.) *How many points of accuracy does a network give per million parameters?*
 
 # %% tags=["item-21"]
 density = {name: published[name] / (count.parameters / 1e6) for name, count in counted.items()}
@@ -1251,7 +1257,7 @@ check.score()
 
 # %% tags=["item-21"]
 def unbeaten(cost):
-    """Names of the networks for which no other has at least the accuracy at most at the cost (and differs)."""
+    """Names of the networks for which no other has at least the accuracy for at most the cost (and differs)."""
     points = {name: (published[name], cost(count)) for name, count in counted.items()}
     beats = lambda a, b: a[0] >= b[0] and a[1] <= b[1] and a != b  # noqa: E731
     return [n for n, p in points.items() if not any(beats(q, p) for q in points.values())]
@@ -1296,7 +1302,7 @@ timed += ["densenet121", "resnet50"]
 # %% tags=["item-21"]
 times = {name: milliseconds(name) for name in timed}
 {
-    name: f"{ms:.1f} ms, {counted[name].multiply_adds / 1e6 / ms:.0f} M multiply-adds in a ms"
+    name: f"{ms:.1f} ms, {counted[name].multiply_adds / 1e6 / ms:.0f} M multiply-adds per ms"
     for name, ms in times.items()
 }
 
@@ -1322,14 +1328,15 @@ axis.set_ylim(min(times.values()) / 1.2, max(times.values()) * 1.3)
 plt.show()
 
 # %% [markdown]
-# Within a family, more work takes more time. Between families, the same work can take twice as long: what counts, too,
-# is how often a value is used once it has been read from memory. A depthwise convolution uses each little. So do
-# AlexNet's fully connected layers, which read 59 million weights for each batch. So measure on the machine that will do
-# the work.
+# Within a family, more work takes more time. Between families, the same work can take twice as long: it also counts how
+# often a value is used once it has been read from memory. A depthwise convolution uses each value only a few times. So
+# do AlexNet's fully connected layers, which read 59 million weights for each batch. So measure on the machine that will
+# do the work.
 #
 # ### And accuracy on *your* task?
 # What we *can* measure here: a linear classifier on the codes of each Lite network whose weights are here, on our own
-# image set (at 128 pixels, several random halves). *Predict: is Lite2, 2.5 points better on ImageNet, better here?*
+# image set, at 128 pixels. (It learns from a random half of the images and is tested on the other, several times.)
+# *Predict: is Lite2, 2.5 points better on ImageNet, better here?*
 
 # %% tags=["item-21"]
 lites = [name for name in wanted[:3] if name in backbones.available()]
@@ -1366,8 +1373,8 @@ if len(own) == 3:
 # %% [markdown]
 # At the same size, Lite2 does about 1.5 times the work of Lite0, and here it buys nothing that shows. With the quick
 # budget's few images of 15-Scene, the one between them, Lite1, is the best of the three. (At its own 260 pixels Lite2
-# does better on 15-Scene, as the README's table says; 128 were used to be quick.) The published order need not be the
-# order on your data and at your size. It is a good first filter, and no more than that.
+# does better on 15-Scene, too; 128 were used to be quick.) The published order need not be the order on your data and
+# at your size. It is a good first guess, and no more than that.
 #
 # ## What to remember
 # - A linear classifier has one template a class; an MLP a bank of whole-image templates; a conv layer *local* ones.

@@ -81,8 +81,8 @@ plots.images(
 # have, $L(w) = \frac{1}{N} \sum_i \ell(f(x_i), y_i)$. **Gradient descent** goes downhill:
 # $w \leftarrow w - \eta \, \frac{dL}{dw}$, with the learning rate $\eta$.
 #
-# The smallest case: $f_1(x) = \tanh(w_1 x)$, $f_2(h) = w_2 h$, and $\ell = (f_2 - y)^2$. The chain rule multiplies
-# the derivatives on the way back from the loss:
+# The smallest case: $h = f_1(x) = \tanh(w_1 x)$, $f_2(h) = w_2 h$, and $\ell = (f_2 - y)^2$. The chain rule multiplies
+# the derivatives on the way back from the loss (here $\tanh' = 1 - h^2$):
 #
 # $$\frac{d\ell}{dw_2} = 2 (f_2 - y) \cdot h \qquad\qquad \frac{d\ell}{dw_1} = 2 (f_2 - y) \cdot w_2 \cdot (1 - h^2)
 # \cdot x$$
@@ -144,9 +144,11 @@ check.score()
 
 # %% [markdown]
 # ### The same with matrices, on real digits
-# Now 200 digits, 32 hidden units, 10 classes. **Softmax** turns scores $s$ into probabilities, $p_k = e^{s_k} / \sum_j
-# e^{s_j}$; the **cross-entropy** is $-\log p$ of the right class. Their derivative with respect to the scores is
-# simple: $(\text{probabilities} - \text{truth}) / N$. From there it is the chain rule again, with matrices.
+# Now 200 digits, 32 hidden units, 10 classes. **Softmax** turns scores $s$ into probabilities,
+# $p_k = e^{s_k} / \sum_j e^{s_j}$; the **cross-entropy** is $-\log p$ of the right class, here averaged over $N$
+# images. Its derivative with respect to the scores is simple: $(p - t) / N$, with $t = 1$ for the right class, else 0
+# (`error` below). From there it is the chain rule again, with matrices: `w2.T` carries the error back through the
+# second layer, and `hidden > 0` is the slope of the ReLU.
 
 # %% tags=["item-22"]
 pixels = (train_set.images.float() - 33) / 78  # about mean 0, standard deviation 1: section 3 says why
@@ -217,7 +219,7 @@ title, words = "Too small: slow. Too large: it jumps", {"xlabel": "step", "ylabe
 plots.curves(range(1, 31), falls, title=title, log="y", **words)
 
 # %% [markdown]
-# *Why does the curve of rate 3 lie flat after its jump?* Count the hidden units that are above 0 for any image:
+# *Why does the curve of rate 3 lie flat after its jump?* Count the hidden units above 0 for at least one image:
 
 # %% tags=["item-22", "item-23"]
 (thrown, _), _ = descend((w1, w2), 3)
@@ -243,7 +245,7 @@ cosines = torch.stack([F.cosine_similarity(part.flatten(), w1.grad.flatten(), di
 f"cosine with the full gradient: {cosines.mean():.2f} ± {cosines.std():.2f}"
 
 # %% [markdown]
-# Each part of 10 images points roughly downhill (1 would be exactly), for a twentieth of the work. Here is the loop for
+# Each part of 10 images points roughly downhill (cosine 1: exactly), for a twentieth of the work. Here is the loop for
 # the rest of the lesson. It is all there is to training; `helpers/training.py` adds comfort.
 
 
@@ -269,8 +271,10 @@ def train(model, optimiser, images, steps=100, seed=0):
 # batches *while* the epoch runs, dropout included; the validation loss is measured at its end, without dropout. So in
 # its first epochs a good run may be worse in training.
 #
-# One run is good. Each of the others was set up to go wrong, in one or two ways. (`sgd` has momentum 0.9 here, and
-# wants about a tenth of section 1's rates. `adamw` is Adam; section 3 explains both.)
+# A network is **underfit** if it hasn't learned even the training images well, and **overfit** if it has, but is much
+# worse on others. One run is good. Each of the others was set up to go wrong, in one or two ways. (`sgd` has momentum
+# 0.9 here, and wants about a tenth of section 1's rates. `adamw`, without weight decay, is Adam; section 3 explains
+# both.)
 
 # %% tags=["setup"]
 CASES = {
@@ -300,7 +304,7 @@ def told(answer, *names):
 # - `network too small`: underfit, too. 2 hidden units are too few for ten digits.
 # - `overfit`: 256 hidden units learn 30 images a class by heart.
 # - `overfit, rate too high`: again 30 images a class, and steps so large that it can't even keep what it learned.
-# - `good`: 300 images a class, dropout (section 4), a fitting rate.
+# - `good`: 300 images a class, dropout (section 4), a good rate.
 #
 # *Sketch the two curves of each before you look.*
 
@@ -418,10 +422,10 @@ assert all((table[name][3] >= 3) == (name == "overfit, rate too high") for name 
 # | both low and close | good | stop |
 #
 # ### Exercise 3 · a doctor for curves (3 points)
-# Write `diagnose(train, validation, target=0.3)`: two equally long lists of losses, one number an epoch (at least 6),
+# Write `diagnose(train, validation, target=0.3)`: two equally long lists of losses, one number per epoch (at least 6),
 # and the loss that we would be content with. Return one of the five names. Ask in this order:
 # 1. Does the **validation** loss rise by more than 20 % from one epoch to the next, at least 3 times? Then
-#    `"overfit, rate too high"`.
+#    `"overfit, rate too high"` (here we don't test whether it is also overfit).
 # 2. Is the last **training** loss above `target`? Then it is underfit: `"rate too low"` if the training loss fell by
 #    more than 10 % over the last five epochs (`train[-1] < 0.9 * train[-6]`), else `"network too small"`.
 # 3. Is the last validation loss more than `target` above the last training loss? Then `"overfit"`.
@@ -521,11 +525,13 @@ f"since the lowest loss: loss {rise.mean():+.3f} ± {rise.std():.3f}, accuracy {
 #
 # ### Why normalise the inputs?
 # The cleanest case: one input, a weight and a bias. For each solar cell, $x$ is its mean brightness (0 to 255) and $y$
-# is 1 if it is defective. The loss $L(w, b) = \frac{1}{N} \sum (w x + b - y)^2$ is a bowl. Its shape is given by the
-# **Hessian**, the matrix of second derivatives. Its largest eigenvalue limits the rate; its smallest decides how
-# long that rate needs. Their ratio is the **condition number**: the number of steps grows in proportion to it.
+# is 1 if it is defective. The loss $L(w, b) = \frac{1}{N} \sum (w x + b - y)^2$ is a bowl. The **Hessian**, the matrix
+# of second derivatives, gives its shape. The Hessian's largest eigenvalue limits the rate; the smallest decides how
+# many steps are needed at that rate. Largest by smallest is the **condition number**: the number of steps grows in
+# proportion to it.
 #
-# *Predict: what is the condition number for $x$ in 0-255, for $x/255$, and for $x$ with mean 0 and deviation 1?*
+# *Predict: is the condition number about 1, about 100, or over 10,000? For $x$ in 0-255, for $x/255$, and for $x$ with
+# mean 0 and deviation 1.*
 
 # %% tags=["item-24"]
 cells = datasets.load("solar-cells", size=28)
@@ -553,9 +559,10 @@ assert conditions["0-255"] > 10_000 and conditions["0-1"] > 10 and abs(condition
 {name: f"{condition:,.0f}" for name, condition in conditions.items()}
 
 # %% [markdown]
-# The mean ties $w$ to $b$ (a change of one can be undone by the other): that makes a long valley. The scale makes it
-# narrow. Without both, the bowl is round, and the gradient points straight to the bottom. We go down from $w = b = 0$
-# with a fitting rate each, until 99 % of the way down is done. (0-255 is left out: it would take over a million steps.)
+# The mean of $x$ ties $w$ to $b$ (a change of one can be undone by the other): that makes a long valley. The scale of
+# $x$ makes it narrow. With mean 0 and deviation 1 the bowl is round, and the gradient points straight to the bottom. We
+# go down from $w = b = 0$, at a good rate for each bowl, until 99 % of the way down is done. (0-255 is left out: it
+# would take over a million steps.)
 
 
 # %% tags=["item-24"]
@@ -571,8 +578,8 @@ title = "A long valley is walked slowly; in a round bowl the gradient points to 
 probes.valleys({name: (views[name], defective, *path) for name, path in paths.items()}, title=title)
 
 # %% [markdown]
-# *Is it the same for a network, whose loss is no bowl?* The same network, plain SGD, 120 steps, on three views of the
-# digits. To be fair, each gets the rate that suits it best. (The loss of guessing is $\ln 10 = 2.3$.)
+# *Is it the same for a network, whose loss is no bowl?* One small network, plain SGD, 120 steps, on three scalings of
+# the digits. To be fair, each gets the rate that suits it best. (The loss of guessing is $\ln 10 = 2.3$.)
 
 
 # %% tags=["item-24", "item-25"]
@@ -584,7 +591,7 @@ def final_losses(network, optimiser, rates, images=pixels, steps=120):
             torch.manual_seed(seed)
             model = network().to(device)
             losses = train(model, optimiser(model.parameters(), rate), images, steps, seed)
-            table[i, j] = torch.tensor(losses[-20:]).mean().nan_to_num(99).clamp(max=99)
+            table[i, j] = torch.tensor(losses[-20:]).mean().nan_to_num(99).clamp(max=99)  # 99: diverged
     return table
 
 
@@ -619,10 +626,10 @@ figure
 
 # %% [markdown]
 # ### Exercise 5 · standardise (2 points)
-# Write `standardise(train, test)`: two float tensors of images, (N, C, H, W) and (M, C, H, W). Return both with mean 0
-# and standard deviation 1 **per channel**, measured over all pixels of all **training** images (`correction=0`). The
-# test images get the same shift and scale: at test time one can't know the statistics of what is to come. Don't change
-# what was given.
+# Write `standardise(train, test)`: two float tensors of images, (N, C, H, W) and (M, C, H, W). Shift and scale each
+# **channel** so that it has mean 0 and standard deviation 1 over all pixels of all **training** images
+# (`correction=0`). The test images get the same shift and scale: at test time one can't know the statistics of what is
+# to come. Return both; don't change what was given.
 # Example: a train set of the two one-pixel images 1 and 3, and a test image 5, give -1, 1 and 3.
 
 
@@ -677,9 +684,10 @@ check.score()
 # ### Optimisers
 # Three ways to use the gradient $g$:
 # - **SGD**: $w \leftarrow w - \eta g$.
-# - **Momentum**: $v \leftarrow \mu v + g$, $w \leftarrow w - \eta v$: steps in the same direction add up.
-# - **Adam**: keeps running means of $g$ and of $g^2$, and steps by their ratio $m / \sqrt{s}$: each weight gets its
-#   own scale, so that the size of the gradient cancels out.
+# - **Momentum**: $v \leftarrow \mu v + g$, $w \leftarrow w - \eta v$ (from $v = 0$; often $\mu = 0.9$): steps in the
+#   same direction add up.
+# - **Adam**: keeps running means, $m$ of $g$ and $s$ of $g^2$, and steps by $\eta \, m / \sqrt{s}$: each weight gets
+#   its own scale, so that the size of the gradient cancels out.
 #
 # *Predict: with the rate 0.003 for all three, which is ahead after 120 steps? And with the best rate for each?*
 
@@ -718,12 +726,12 @@ plots.curves(rates, by_optimiser, title=title, xlabel="learning rate", ylabel="t
 #
 # ### Exercise 6 · a step of Adam (3 points)
 # Write `adam_step(w, g, m, s, t, rate, beta1=0.9, beta2=0.999, eps=1e-8)`. All of `w, g, m, s` are tensors of one
-# shape; `t` is the number of this step, **from 1**. The means start at 0 and are too small at first, so they are
-# corrected:
+# shape; `t` is the number of this step, **from 1**; $\eta$ is `rate`, $\epsilon$ is `eps`. The means start at 0 and are
+# too small at first, so they are corrected ($\hat m$, $\hat s$):
 #
 # $$m \leftarrow \beta_1 m + (1 - \beta_1) g \qquad s \leftarrow \beta_2 s + (1 - \beta_2) g^2 \qquad
-# w \leftarrow w - \eta \frac{\hat m}{\sqrt{\hat s} + \epsilon} \qquad \hat m = \frac{m}{1 - \beta_1^t} \quad
-# \hat s = \frac{s}{1 - \beta_2^t}$$
+# \hat m = \frac{m}{1 - \beta_1^t} \quad \hat s = \frac{s}{1 - \beta_2^t} \qquad
+# w \leftarrow w - \eta \frac{\hat m}{\sqrt{\hat s} + \epsilon}$$
 #
 # Return the new `(w, m, s)` (`m` and `s` without the correction), and leave what was given as it is.
 # Example: with $w = 1$, $g = 4$, $m = s = 0$, $t = 1$ and rate 0.1, the new $w$ is 0.9. *(Why not 0.6?)*
@@ -811,13 +819,14 @@ in_errors = (mean / (spread / len(change) ** 0.5)).abs()
 print(f"in standard errors (spread / √seeds): accuracy {in_errors[0]:.1f}, loss {in_errors[1]:.1f}")
 
 # %% [markdown]
-# The test *loss* falls, by several standard errors: the network is less overconfident. How sure is the gain in
-# *accuracy*? About two standard errors, with so few seeds, are not sure. Dropout is a remedy, not a miracle.
+# The test *loss* falls, by several standard errors: the network is less overconfident. Does the *accuracy* rise, too?
+# About two standard errors, with so few seeds, don't prove it. Dropout is a remedy, not a miracle.
 #
 # ### Exercise 7 · dropout (2 points)
-# Write `dropout(x, p, training)`: `x` is a float tensor of any shape, 0 ≤ `p` < 1. In training, each value becomes 0
-# with probability `p`, else it is divided by `1 - p`; otherwise `x` comes back as it is. Draw with `torch.rand`, and
-# don't change `x`. Example: `dropout(torch.ones(4), 0.5, True)` may be `[2, 0, 0, 2]`.
+# Write `dropout(x, p, training)`: `x` is a float tensor of any shape, 0 ≤ `p` < 1, `training` is True or False. If it
+# is True, each value becomes 0 with probability `p`, and is divided by `1 - p` if it stays. If it is False, `x` comes
+# back as it is. Draw with `torch.rand`, and don't change `x`. Example: `dropout(torch.ones(4), 0.5, True)` may be
+# `[2, 0, 0, 2]`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "dropout", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -921,8 +930,8 @@ assert (alone - among).abs().max() > 0.1 and torch.allclose(layer(maps[:1])[0], 
 (alone - among).abs().max().item(), (layer(maps[:1])[0] - layer(maps)[0]).abs().max().item()
 
 # %% [markdown]
-# One detail that the library does and many texts leave out (the paper has it): for $\hat x$ the variance is divided by
-# $n$, but the running variance takes the one divided by $n - 1$ ($n$ = images × places).
+# One detail that the library does and many texts leave out (the paper has it): the variance is the sum of squared
+# deviations, divided by $n$ for $\hat x$, but by $n - 1$ for the running variance ($n$ = images × places).
 
 # %% tags=["item-25"]
 layer = nn.BatchNorm2d(3)
@@ -934,10 +943,10 @@ assert not torch.allclose(layer.running_var, 0.9 + 0.1 * biased, atol=1e-5), "n 
 
 # %% [markdown]
 # ### Exercise 8 · batch normalisation (4 points)
-# Write `batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5)`. `x` is (N, C, H, W), all others are
-# (C,); `mean` and `var` are the running statistics. Return `(out, new_mean, new_var)`. In training, `out` uses the
-# batch's statistics, and the running ones move on; otherwise `out` uses the running ones, which stay. Don't change
-# what was given.
+# Write `batch_norm(x, gamma, beta, mean, var, training, momentum=0.1, eps=1e-5)`. `x` is (N, C, H, W); `gamma`, `beta`
+# and the running statistics `mean` and `var` are (C,). Return `(out, new_mean, new_var)`. In training, `out` uses the
+# batch's statistics, and the running ones take a part `momentum` of them (the 0.1 above; it isn't the optimiser's
+# momentum); otherwise `out` uses the running ones, which stay. Don't change what was given.
 # Example: one channel with the values 1 and 3 in two 1×1 images, γ = 1, β = 0, running mean 0 and variance 1, in
 # training: `out` is about -1 and 1; the new running mean is 0.2 and the new variance 0.9 + 0.1·2 = 1.1.
 
@@ -989,8 +998,8 @@ check.score()
 
 # %% [markdown]
 # ### What does it buy?
-# A plain network of five convolutions, without and with batch normalisation, both started well (He 2015). Plain SGD,
-# 100 steps, three rates. *Predict which rates each can take.*
+# A network of five convolutions, without and with batch normalisation, both with random weights of a suitable size (He
+# 2015). Plain SGD, 100 steps, at the rates 0.1, 0.3 and 1. *Predict which of these each can take.*
 #
 # And a test of the usual explanation. Its authors said that it helps because the inputs of a layer stop moving while
 # the layers below learn: less **internal covariate shift**. Santurkar (2018) put that to the test. After each batch
@@ -1017,7 +1026,7 @@ def deep(norm=False, shake=False, width=12):
     for stride in (2, 1, 2, 1, 1):
         convolution = nn.Conv2d(channels, width, 3, stride=stride, padding=1)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        layers += [convolution, *[nn.BatchNorm2d(width)] * norm, *[Shake()] * shake, nn.ReLU()]
+        layers += [convolution, *[nn.BatchNorm2d(width)] * norm, *[Shake()] * shake, nn.ReLU()]  # [...] * False is []
         channels = width
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(16 * width, 10))
 
@@ -1053,14 +1062,15 @@ assert shaken.mean() < min(plain.mean().item(), 2.3) - 0.4, (
 )
 
 # %% [markdown]
-# With shaking, the inputs of a layer move far more than in the plain network (measured at the rate 0.1, one run; with
-# batch normalisation alone a channel's mean is a weight, so it hardly moves). In this small network that costs much:
-# its best loss is above the plain one's (in Santurkar's larger networks it cost little). Yet it learns at a rate of 1,
-# where the plain one hardly learns. So stable inputs can't be the reason for the *high rates*: **"internal covariate
-# shift" is disputed**. Santurkar's answer: batch normalisation makes the loss *smoother*, so that the gradient stays
-# right for longer steps. *Let's look:* train a little, then walk along the gradient. If the landscape is smooth, the
-# loss falls as the gradient promised: after a step $\eta$, by $\eta \lVert g \rVert^2$. We draw the fall as a part of
-# the promise: 1 is a kept promise, below 0 the loss rises.
+# With shaking, the inputs of a layer move far more than in the plain network (printed: how far a channel's mean moves
+# in one step, in standard deviations, at the rate 0.1, one run; with batch normalisation alone this mean is the weight
+# $\beta$, which changes slowly). In this small network that costs much: its best loss is above the plain one's (in
+# Santurkar's larger networks it cost little). Yet it learns at a rate of 1, where the plain one hardly learns. So, here
+# at least, stable inputs aren't the reason for the *high rates*: **"internal covariate shift" is disputed**.
+# Santurkar's answer: batch normalisation makes the loss *smoother*, so that the gradient stays right for longer steps.
+# *Let's look:* train a little, then take steps of different lengths against the gradient. If the landscape is smooth,
+# the loss falls as the gradient promised: after a step $\eta$, by $\eta \lVert g \rVert^2$. We draw the fall as a part
+# of the promise: 1 is a kept promise, below 0 the loss rises.
 
 
 # %% tags=["item-25"]
@@ -1080,12 +1090,12 @@ compared = ("plain", "batch norm")
 promises = {name: torch.stack([promises_of(networks[name], seed) for seed in range(5)]) for name in compared}
 plain, normed = (promises[name].mean(0) for name in compared)
 assert (normed > plain).all() and normed[2] > plain[2] + 0.2, "smoother: the gradient holds for longer"
-words = {"xlabel": "step along the gradient", "ylabel": "fall of the loss / promised fall"}
+words = {"xlabel": "step against the gradient", "ylabel": "fall of the loss / promised fall"}
 plots.curves(walk, promises, title="With batch normalisation the gradient holds for longer", **words)
 
 # %% [markdown]
-# That is what one sees: larger steps stay safe. Why exactly is still discussed. (Shortcuts as in ResNet make the
-# landscape smoother, too: Li 2018.)
+# That is what one sees: larger steps stay safe. Why batch normalisation helps is still discussed. (Shortcuts as in
+# ResNet make the landscape smoother, too: Li 2018.)
 #
 # ## 5. Watch a network learn
 #
@@ -1142,9 +1152,9 @@ assert abs(by_epoch[0]) < 0.2 and by_epoch[-1] > by_epoch[0] + 0.2, "noise becom
 
 # %% [markdown]
 # The predictions change at once, the filters within a few epochs: they begin as noise and become smoother, here and
-# there a blob or an edge. (A strong weight decay, 1.0 where `training.fit` takes 0.0001 by default, makes the noise
-# of the start fade.) Some noise is still in them: 3,000 digits ask for little. Lesson 2 shows filters of networks
-# that saw a million images.
+# there a blob or an edge. (**Weight decay** makes every weight a little smaller at each step. It is strong here, 1.0
+# where `training.fit` takes 0.0001 by default: the noise of the start fades.) Some noise is still in them: 3,000 digits
+# ask for little. Lesson 2 shows filters of networks that saw a million images.
 #
 # ## 6. Brittle networks
 #
@@ -1218,10 +1228,10 @@ for name, table in under.items():
     print(f"{name:20} {table[:, 0].mean():.1%} → {table[:, -1].mean():.1%} ± {table[:, -1].std():.1%}")
 
 # %% [markdown]
-# Nobody told the network that a digit on paper is the same digit. It learned what separates *these* images, and light
-# ink on dark ground was part of it. Lesson 4 shows how to tell it (augmentation), and where one must not (a 6 turned
-# by 180° is a 9). Where ± is large (for the blur, often), networks that are alike on the test set are not alike: the
-# test set didn't show it.
+# Nobody told the network that a dark digit on white paper is the same digit. It learned what separates *these* images,
+# and light ink on a dark ground was part of that. Lesson 4 shows how to tell it (augmentation), and where one must not
+# (a 6 turned by 180° is a 9). Where ± is large (for the blur, often), networks that score the same on the test set
+# differ on changed images: the test set didn't show it.
 #
 # ### A new test set
 # Even without a change of ours: *does 97 % hold for digits that other people wrote?* Recht (2019) collected a second
@@ -1231,7 +1241,7 @@ for name, table in under.items():
 # Our second set: 1,797 digits of 13 writers, from scikit-learn (the test part of a set by 43 writers), 8×8 pixels. We
 # enlarge them to 20×20 in the middle of 28×28. But enlarging blurs: so as a **control** we shrink our own test digits
 # to 8×8 and enlarge them in the same way. And MNIST's makers moved each digit until its *centre of mass* was in the
-# middle: a fourth set are the new digits, centred like that. *Predict the four accuracies: test set, control, new set,
+# middle: a fourth set is the new digits, centred like that. *Predict the four accuracies: test set, control, new set,
 # new set centred.*
 
 # %% tags=["item-26"]
@@ -1273,7 +1283,7 @@ text = {name: [f"{value:.1%}" for value in table.mean(0)] for name, table in sco
 {name: dict(zip(sets, numbers, strict=True)) for name, numbers in text.items()}
 
 # %% tags=["item-26"]
-blur, new, place = sum(-table.mean(0).diff() for table in scores.values()) / len(scores)  # what each costs
+blur, new, place = sum(-table.mean(0).diff() for table in scores.values()) / len(scores)  # fall, set to set
 assert new > 2 * blur, "the new set costs far more than the blur"
 assert -place > new / 4, "a good part of it was only the place of the digits"
 best, rest = scores["CNN"].mean(0), torch.stack([scores["linear"].mean(0), scores["MLP"].mean(0)])
@@ -1287,15 +1297,15 @@ figure
 f"blur: {-100 * blur:.0f} points; the new set: {-100 * new:.0f}; centred: {-100 * place:+.0f}"
 
 # %% [markdown]
-# The digits of the new set stood in another place, which nobody sees who looks at them. What is left of the fall mixes
-# writers, pens and scanner: this experiment can't tell them apart. *A new test set differs in more than its name says.*
+# The new digits stood at another place in the image, which people don't even notice. The rest of the fall may come from
+# writers, pens or scanner: this experiment can't tell them apart. *A new test set differs in more than its name says.*
 
 # %% [markdown]
 # ### Exercise 9 · in words (2 points, marked by hand)
-# A colleague has trained a digit reader on MNIST: 99 % on its test set. She wants to read hand-written meter cards with
-# it, and says: "the test set was never used, so 99 % is what we will get". What is right in that, and what is wrong?
-# What should be measured before it is used, and what could be changed in training? (4-6 sentences; use numbers of this
-# lesson.)
+# A colleague has trained a digit reader on MNIST: 99 % on its test set. She wants it to read cards on which people
+# write the number that their electricity meter shows, and says: "the test set was never used, so 99 % is what we will
+# get". What is right in that, and what is wrong? What should be measured before the reader is used, and what could be
+# changed in training? (4-6 sentences; use numbers of this lesson.)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "explain_new_set", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION

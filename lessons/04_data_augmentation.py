@@ -56,8 +56,8 @@ from helpers.checks import Check
 # ## 1. Should the network ignore this here?
 #
 # A label often stays true when the image changes a little. Then each change gives a new training image for free. This
-# is **data augmentation**. It tells the network: *ignore this*. So before each change stands one question: **should
-# the network ignore this, here?**
+# is **data augmentation**. It tells the network: *ignore this*. So ask one question before each change: **should the
+# network ignore this, here?**
 #
 # Below is a photograph of a cat, changed in many ways. *For which of them would you still say "cat"? For which will a
 # network that was trained on ImageNet?*
@@ -101,7 +101,8 @@ colours = {
 }
 
 # %% [markdown]
-# Lite0 knows five kinds of house cats. We add up their probabilities.
+# The network is EfficientNet-Lite0, a small one that was trained on ImageNet's 1,000 classes (we call it Lite0). It
+# knows five kinds of house cats; we add up their probabilities.
 
 # %% tags=["item-27"]
 changed = geometry | colours
@@ -142,9 +143,9 @@ most_disturbing
 # ### Exercise 1 · ignore it? (2 points)
 # Set `ignore` to a dictionary with the eight keys that the cell lists. A value is `True` if the network should ignore
 # the change, `False` if the change alters (or may alter) the right answer, or makes an image that the network will
-# never meet. For example, the value of "cat, darker" is `True`. The questions: *Which digit is it?* (Nobody writes to
-# the pixel.) *Is it a street? Is the solar cell sound or defective? Which colour does the traffic light show? Is it a
-# cat? On which side of the X-ray is the heart?*
+# never meet. For example, the value of "cat, darker" is `True`. The questions: *Which digit is it?* (Nobody writes with
+# a precision of one pixel.) *Is it a street? Is the solar cell sound or defective? Which colour does the traffic light
+# show? Is it a cat? On which side of the X-ray is the heart?*
 
 # %% nbgrader={"grade": false, "grade_id": "ignore", "locked": false, "schema_version": 3, "solution": true, "task": false}
 # The keys: "digit, mirrored"   "digit, moved by one pixel"   "street, mirrored"   "street, upside down"
@@ -196,7 +197,7 @@ check.score()
 # %% [markdown]
 # ## 2. What a wrong answer costs: the flip of a digit
 #
-# Now measure it. A small network learns handwritten digits from only 20 images of each, and is tested on 1,250 others.
+# Now measure it. A small network learns from only 20 images of each digit, and is tested on 1,250 others.
 # Each experiment is repeated with several seeds: other training images, other first weights.
 
 # %% tags=["setup"]
@@ -250,7 +251,7 @@ flipped = [learn(RandomAffine(flip=0.5, **still), seed) for seed in SEEDS]
 
 # %% tags=["item-27"]
 def accuracies(runs):
-    """The test accuracy at the end of each run, a value a seed."""
+    """The test accuracies at the end of the runs: one value for each seed."""
     return torch.stack([rows[-1, 2] for _, rows in runs])
 
 
@@ -259,8 +260,8 @@ assert (loss_by_flips > 0).all() and loss_by_flips.mean() > 2 * loss_by_flips.st
 f"flips cost {100 * loss_by_flips.mean():.1f} ± {100 * loss_by_flips.std():.1f} points"
 
 # %% [markdown]
-# Flips must make some digits look like others. *Which ones? Which digits suffer least?* Look at the **recall** of each:
-# how many of the digits of this kind are found.
+# Flips must make some digits look like others. *Which ones? Which digits suffer least?* Look at the **recall** of each
+# digit: the share of its test images that are called by their right name.
 
 # %% tags=["item-27"]
 without, mirrored = (sum(training.evaluate(net, test).confusion for net, _ in runs) for runs in (plain, flipped))
@@ -276,8 +277,8 @@ title = "What training with flips does to the recall of each digit: 3 and 5 pay 
 plots.images([*examples, *(image.flip(-1) for image in examples)], titles, title=title, columns=10, size=1.2)
 
 # %% [markdown]
-# *Why these two? For what are they taken?* The confusion tables know: how many more 3s (5s, and 6s, which come next),
-# summed over the seeds, are taken for which digit?
+# *Why these two? For what are they taken?* The confusion tables know. For the 3s, the 5s and the 6s (which lose most
+# after them): which wrong answer has increased most, and by how many cases, summed over the seeds?
 
 # %% tags=["item-27"]
 more = mirrored - without  # (true digit, predicted digit)
@@ -299,16 +300,18 @@ assert likeliest[5][0] == 3, "a mirrored 5 looks more like a 3 than like anythin
 likeliest
 
 # %% [markdown]
-# About three in ten mirrored 5s are a 3 to it, more than anything else. Trained with flips it must call them 5s, and so
-# it can't keep the two apart. That fits the two digits that lose most. It is no law: mirrored 1s, which lean the other
-# way, are often taken for 5s, and mirrored 6s for 2s, and these lose less. Measure what a flip costs; don't guess it.
+# A network that never met them takes about three in ten mirrored 5s for 3s, its most frequent answer. One trained with
+# flips must call them 5s, so it can't keep the two apart. That fits the two digits that lose most. It is no law:
+# mirrored 1s, which lean the other way, are often taken for 5s, and mirrored 6s for 2s, and these lose less. Measure
+# what a flip costs; don't guess it.
 #
 # ## 3. Light: an offset along the principal colours
 #
 # Colour jitter has a simple form (random contrast and brightness) and a finer one, from AlexNet (Krizhevsky 2012). The
-# pixels of all images are points in a space of three axes: red, green, blue. Their principal directions $p_1, p_2, p_3$
-# have variances $\lambda_1, \lambda_2, \lambda_3$. Each time an image is used, draw three numbers $a_i$ from a normal
-# distribution with $\sigma = 0.1$, and add the **same** offset to **all** its pixels:
+# pixels of all images are points in a space of three axes: red, green, blue. The eigenvectors $p_1, p_2, p_3$ of their
+# 3×3 covariance matrix are the **principal directions**; its eigenvalues $\lambda_1, \lambda_2, \lambda_3$ are the
+# variances along them. Each time an image is used, draw three numbers $a_i$ from a normal distribution with mean 0 and
+# $\sigma = 0.1$, and add the **same** offset to **all** its pixels:
 #
 # $$a_1\lambda_1 p_1 + a_2\lambda_2 p_2 + a_3\lambda_3 p_3$$
 #
@@ -318,7 +321,7 @@ likeliest
 names = ("astronaut", "cat", "china", "coffee", "flower", "rocket")
 squares = [v2f.pil_to_tensor(datasets.photograph(name).resize((96, 96))) for name in names]
 lighting = PCALighting.of(torch.stack(squares))
-lighting.values, lighting.directions.T  # variances (pixels in 0-1), and a direction a row
+lighting.values, lighting.directions.T  # variances (pixels in 0-1), and in each row a direction
 
 # %% tags=["item-27", "item-28"]
 first = lighting.directions[:, 0]
@@ -328,8 +331,8 @@ first * first.sign()[0]  # a direction's sign is arbitrary
 
 # %% [markdown]
 # From dark to bright: all three colours rise together. The second direction runs, roughly, from blue to orange: the
-# colour of the light, from shade to lamp. So these offsets do about what a change of *illumination* does. (Light
-# multiplies, an offset adds.)
+# colour of the light, from shade to lamp. So these offsets do about what a change of *illumination* does. (Only about:
+# more light multiplies the pixels, an offset adds to them.)
 #
 # At $\sigma=0.1$ you hardly see it (first row). The second row has ten times as much.
 
@@ -342,12 +345,13 @@ titles = ["σ = 0.1"] * 5 + ["σ = 1"] * 5
 plots.images(list(shown), titles, title="The light changes, the object doesn't", columns=5, size=1.8)
 
 # %% [markdown]
-# One trap. An eigenvalue is a *variance*: its unit is a squared pixel. *The paper's formula is used once on pixels in
-# 0-1 and once on pixels in 0-255. How large is a typical offset along the first direction, in gray levels, in each?*
+# One trap. An eigenvalue is a *variance*: its unit is a pixel value squared. *The paper's formula is used once on
+# pixels in 0-1 and once on pixels in 0-255. How large is a typical offset along the first direction each time, in gray
+# levels (steps of 0-255)?*
 
 # %% tags=["item-28"]
-small = 0.1 * lighting.values[0].item() * 255
-large = 0.1 * lighting.values[0].item() * 255**2
+small = 0.1 * lighting.values[0].item() * 255  # σ · λ is a part of 1, and 1 is 255 gray levels
+large = 0.1 * lighting.values[0].item() * 255**2  # in 0-255 the variance λ itself is 255² times as large
 assert small < 20 < 255 < large, "in 0-255 the formula would turn most images black or white"
 small, large
 
@@ -356,10 +360,10 @@ small, large
 #
 # ### Exercise 2 · PCA lighting (3 points)
 # Write `pca_lighting(images, values, directions, alphas)`: `images` is (N, 3, H, W), `values` is (3,), `directions` is
-# (3, 3) with **one direction a column**, `alphas` is (N, 3), already drawn. The result has the shape of `images`.
-# All pixels are in 0-1, nothing is clipped, and the arguments stay as they are.
-# Example: with `directions = torch.eye(3)`, `values = [2, 1, 0]` and `alphas = [[0.1, 0.3, 5]]`, red rises by 0.2, green
-# by 0.3, and blue stays.
+# (3, 3), **each column a direction**, `alphas` is (N, 3): the $a_i$, already drawn. The result has the shape of
+# `images`. All pixels are in 0-1, nothing is clipped, and the arguments stay as they are. Example: with
+# `directions = torch.eye(3)`, `values = [2, 1, 0]` and `alphas = [[0.1, 0.3, 5]]`, red rises by 0.2, green by 0.3, and
+# blue stays.
 
 
 # %% nbgrader={"grade": false, "grade_id": "pca_lighting", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -435,8 +439,8 @@ assert different == {224: 2, 256: 10}, "at 224 nothing is left to choose but the
 different
 
 # %% [markdown]
-# torchvision cuts them out of the image, and then out of its mirror image. *So the sixth is the top left of the mirror
-# image. Which of the first five is it, mirrored?*
+# torchvision cuts five crops out of the image, and then five out of its mirror image. *So the sixth is the top left of
+# the mirror image. Of which of the first five is it the mirror image?*
 
 # %% tags=["item-28"]
 whole = v2f.pil_to_tensor(datasets.photograph("cat"))[None]  # uint8 (1, 3, 300, 451)
@@ -463,9 +467,9 @@ dict(zip(scales, by_scale.mean(1).tolist(), strict=True)), by_scale.mean().item(
 
 # %% [markdown]
 # Up to 384 the scale hardly matters for this cat; beyond, it gets worse. At 640 a view shows an eye, a bit of fur or
-# hardly any cat, and a single view may be badly wrong. The average over all is worse than the best scale, but safe:
-# $-\log$ is convex, so the loss of the averaged probability is never above the average of the losses, that of a view
-# drawn at random.
+# hardly any cat, and a single view may be badly wrong. The average over all 50 is worse than the best scale alone, but
+# safe: as $-\log$ is convex, the loss of the averaged probability is never above the average of the 50 losses, which is
+# what a view drawn at random costs on average.
 
 # %% tags=["item-28"]
 loss_of_mean, mean_of_losses = -by_scale.mean().log(), -by_scale.log().mean()
@@ -513,10 +517,10 @@ check.score()
 # ## 5. Against overfitting
 #
 # A lecture's figure shows two trainings on small colour images: without augmentation the network clearly overfits; with
-# rotations, flips and shifts the test accuracy keeps rising, to **90.3 %** after 100 epochs (their figure, not ours).
-#
-# Is it so here? The digits get small turns (15°), crops that keep 70-100 % of the area (so digits move and grow) and a
-# little stretch. No flip: see section 2. *Sketch both test-loss curves before you look.*
+# rotations, flips and shifts the test accuracy keeps rising, to **90.3 %** after 100 epochs (the lecture's number, not
+# ours). *Is it so here, too?* Our digits get small turns (up to 15°), crops that keep 70-100 % of the area (so digits
+# move and grow) and a little stretch. No flip: see section 2. *Sketch the test loss over the epochs, with and without
+# augmentation, before you look.*
 
 # %% tags=["item-30"]
 sensible = RandomAffine(flip=0.0, area=(0.7, 1.0), stretch=1.2, rotate=15)
@@ -534,7 +538,7 @@ figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
 titles = (
     "Augmented images are harder to learn",
     "Only the plain test loss turns up",
-    "With it the accuracy rises higher",
+    "Augmented, the accuracy rises higher",
 )
 labels = "training loss", "test loss", "test accuracy"
 for i, axis in enumerate(axes):
@@ -598,7 +602,8 @@ title = "mixup (left two) and CutMix (right two): the label says how much of eac
 plots.images([*blended.byte(), *pasted.byte()], said, title=title, size=2.2)
 
 # %% [markdown]
-# *Is the label honest?* For mixup, solve for the share of the pixels. For CutMix, count them:
+# *Is the label honest?* For mixup, we solve blended = s · cat + (1 - s) · coffee for the share s (least squares over
+# all pixels). For CutMix, we count the pixels that are still the cat's:
 
 # %% tags=["item-29"]
 difference = pair[0] - pair[1]
@@ -652,10 +657,10 @@ check.unchanged(weight=0.25)
 check.score()
 
 # %% [markdown]
-# **Policies** choose operations for you. *AutoAugment* searched for good ones for thousands of GPU hours.
-# *RandAugment* showed that two numbers suffice (how many operations, how strong). *TrivialAugment* needs none: one
-# random operation at a random strength. **AugMix** samples a few *chains* of operations and blends their results with
-# the original, so the image changes much but stays realistic.
+# A **policy** is a rule that draws operations (turn, shear, hue ...) and their strengths. *AutoAugment* spent
+# thousands of GPU hours on the search for good ones. *RandAugment* found that two numbers do as well (how many
+# operations, how strong). *TrivialAugment* has none: one random operation at a random strength. **AugMix** draws a few
+# *chains* of operations and blends their results with the original, so the image changes much but stays realistic.
 
 # %% tags=["item-29"]
 torch.manual_seed(4)
@@ -668,18 +673,18 @@ plots.images(
 )
 
 # %% [markdown]
-# **Try it.** All changes of this lesson, from weak to strong. *Predict first: which of them make another digit, or
-# none, of the 6, and from which strength on? Which leave the cat a cat even at full strength?* Then mix the two
-# pictures below. *With CutMix, λ is the share of the first picture that you ask for. Move the rectangle to the border:
-# why does the label change, when λ doesn't?*
+# **Try it.** All changes of this lesson, from weak to strong. *Predict first: which of them turn the 6 into another
+# digit, or into no digit, and from which strength on? Which leave the cat a cat even at full strength?* Then mix the
+# two pictures below. *With CutMix, λ is the share of the first picture that you ask for. Move the rectangle to the
+# border: why does the label change, when λ doesn't?*
 
 # %% tags=["item-27", "item-28", "item-29"]
 six, two = pool.images[pool.labels == 6][5], dict(zip(("cat", "coffee"), pair, strict=True))
 explorers.augmentations({"cat": cat, "digit 6": six}, two, strengths.ladders(lighting))
 
 # %% [markdown]
-# Turned by 180° the 6 is a 9, and mirrored it is no digit at all. A hue can't change what has no colour. And the CutMix
-# label counts what is really there: the part of the rectangle that falls outside is lost.
+# Turned by 180° the 6 is a 9, and mirrored it is no digit at all. A change of hue does nothing to a gray digit. The
+# CutMix label counts what is really there: the part of the rectangle that falls outside is lost.
 #
 # AugMix also has a loss of its own. Two augmented views and the original should get **the same prediction**. The
 # Jensen-Shannon divergence measures how far apart the three predictions $p_1, p_2, p_3$ are:
@@ -687,10 +692,11 @@ explorers.augmentations({"cat": cat, "digit 6": six}, two, strengths.ladders(lig
 # $$m = \tfrac13 (p_1 + p_2 + p_3), \qquad
 # \mathrm{JS} = \tfrac13 \left( \mathrm{KL}(p_1 \| m) + \mathrm{KL}(p_2 \| m) + \mathrm{KL}(p_3 \| m) \right)$$
 #
-# The whole loss is the cross-entropy of the original plus 12 · JS. *Predict: how large can JS be?*
+# Here $\mathrm{KL}(p \| m) = \sum_k p_k \log(p_k / m_k)$, summed over the classes: it is 0 when $p = m$. The whole loss
+# is the cross-entropy of the original plus 12 · JS. *Predict: how large can JS be?*
 
 # %% tags=["item-29"]
-sure = 100 * torch.eye(3)
+sure = 100 * torch.eye(3)  # scores before the softmax (jensen_shannon takes those): each row is sure of another class
 agree = augmentation.jensen_shannon(sure[:1], sure[:1], sure[:1])
 differ = augmentation.jensen_shannon(sure[:1], sure[1:2], sure[2:])  # three sure, different predictions
 assert agree.abs() < 1e-6 and torch.isclose(differ, torch.tensor(3.0).log(), atol=1e-4), "from 0 to log 3"
@@ -760,9 +766,9 @@ check.equal(*(view[:1].repeat(3, 1) for view in (p, q, r)), expected=torch.tenso
 check.score()
 
 # %% [markdown]
-# What do they buy on our 20 digits a class? This loop is as plain as can be; only the loss differs. The sixth in the
-# race are the turns and crops of section 5. *Rank the six before you run it.* (For speed, torchvision's transforms get a
-# whole batch, and draw one operation for all of its images.)
+# What do these methods buy with 20 digits a class? Six losses, one plain training loop: no augmentation, mixup, CutMix,
+# TrivialAugment, AugMix with its consistency loss, and the turns and crops of section 5. *Rank the six before you run
+# it.* (For speed, torchvision's transforms get a whole batch, and draw one operation for all of its images.)
 
 
 # %% tags=["item-29"]
@@ -826,7 +832,7 @@ assert gains["turns and crops"].mean() > best_general + 0.01, "what we know of d
 # %% [markdown]
 # These are gains seed by seed, in points. No general method comes near the turns and crops: **knowing the task beats a
 # general policy**, here, where the policies draw once a batch. Among the general ones the spread over the seeds is as
-# large as the differences: so few seeds can't rank them. They were made for large networks and long
+# large as the differences: so few seeds can't rank them. The general methods were made for large networks and long
 # trainings, where they show their worth.
 #
 # ## 7. An augmentation that learns
@@ -843,7 +849,8 @@ assert gains["turns and crops"].mean() > best_general + 0.01, "what we know of d
 # - **straight through**: use the hard toss (0 or 1) forwards, and the gradient of $s$ backwards. (The paper does so for
 #   magnitudes.)
 #
-# The cell prints how often the hard toss is 1, and how fast the mean of $s$ grows with $p$.
+# The cell prints, for $p = 0.3$, how often the hard toss is 1, and how fast the mean of $s$ grows with $p$. (The mean
+# of the hard toss is $p$ itself: it grows at the rate 1. So this gradient is right in sign, and nearly in size.)
 
 # %% tags=["item-29"]
 p = torch.tensor(0.3, requires_grad=True)
@@ -960,8 +967,8 @@ assert (shift < 2.5).all(), "MNIST's digits were centred when it was made: the c
 f"turns up to {turn.mean():.0f} ± {turn.std():.0f} degrees, shifts up to {shift.mean():.1f} ± {shift.std():.1f} pixels"
 
 # %% [markdown]
-# Values that look sensible, found by gradient. *Does a network learn better with the learned policy than with the one
-# it started from?*
+# Values that look sensible, found by gradient. *Does a network learn better with the learned policy than with the
+# starting one (everything at ½, 30°, 4 pixels)?*
 
 # %% tags=["item-29"]
 started = [learn(learnable.standard_steps(28).to(DEVICE).requires_grad_(False), seed) for seed in SEEDS]
@@ -969,7 +976,8 @@ learned = [learn(policy.requires_grad_(False), seed) for seed, (policy, _) in zi
 compared = {"no augmentation": plain, "policy at the start": started, "policy learned": learned}
 
 # %% [markdown]
-# And a person's policy, of the *same* steps: no flip, no negative, turns up to 15°, shifts up to 2 pixels.
+# And a person's policy, of the *same* steps: no flip, no negative, turns up to 15°, shifts up to 2 pixels. The second
+# cell takes only its turns, and only its shifts: which of the two helps more?
 
 # %% tags=["item-29"]
 turns, shifts = (learnable.standard_steps(28).steps[name].change for name in ("rotate", "shift"))
@@ -1001,10 +1009,11 @@ f"learning the policy: {100 * better.mean():+.1f} ± {100 * better.std():.1f} po
 # %% [markdown]
 # The learned policy is better than where it started (on average: not always with every seed), but only about as good as
 # no augmentation at all. With the same steps a person's policy gains several points, as many as section 5's. So it
-# isn't the steps that fail. The critic asks "does it look real?", not "does it help?". Shifts help most of all, but all
-# digits of MNIST are centred: the critic notices a shift, and drives out what is worth most. (The full method has one
-# loss more, of a classifier, lest one class turns into another. And the gradient through a hard toss is an
-# approximation: trust the direction, not the last digit.)
+# isn't the steps that fail. The critic asks "does it look real?", not "does it help?". Shifts help most of all
+# (probably because the parts of a digit lie elsewhere in each person's writing). But as wholes all digits of MNIST are
+# centred: the critic notices a shift, and drives out what is worth most. (The full method adds the loss of a
+# classifier, so that no class turns into another. And the gradient through a hard toss is an approximation: trust the
+# direction, not the last digit.)
 #
 # ## 8. Test-time augmentation
 #
@@ -1046,16 +1055,16 @@ for how in ("augmented", "plain"):
     assert (bought[how, "10, half of them mirrored"] < bought[how, "10 turned and cropped"]).all(), "flips: never here"
 
 # %% [markdown]
-# Averaging over views pays when the network was *trained* to understand such views: on average a little, about as much
-# as the gain varies from seed to seed, for ten times the work. The plain network has seen no digit that we turned, and the
-# views mislead it. A wrong view at test time harms as it does in training.
+# Averaging over views pays when the network was *trained* to understand such views, but little: the mean gain is about
+# as large as its spread over the seeds, and costs ten times the work. The plain network has seen no digit that we
+# turned, and the views mislead it. A wrong view at test time harms as it does in training.
 #
 # ## What to remember
 #
 # - Before each transformation: *should the network ignore this, here?* A flip is fine for a street, wrong for a digit.
 #   When in doubt, measure with several seeds.
-# - Augmentation raises the training loss and lowers the test loss. With few images it was worth more than any other
-#   trick in this lesson.
+# - Augmentation that fits the task raises the training loss and lowers the test loss. With few images, what we know of
+#   digits (turns, shifts, crops) was worth more than any general method or learned policy of this lesson.
 # - ResNet: short side in [256, 480], random 224 crop, flip. AlexNet: the offset $\sum_i a_i\lambda_i p_i$, the same for
 #   all pixels, σ = 0.1, pixels in 0-1.
 # - Mixed images need mixed labels. A consistency loss asks for equal predictions, not for labels.

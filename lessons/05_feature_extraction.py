@@ -57,7 +57,7 @@ from helpers.checks import Check
 # ## 1. pred("cat.jpg")
 #
 # EfficientNet-Lite0 was trained on ImageNet: 1.28 million photographs of 1,000 kinds of things. Its weights come in a
-# package, so it works without a network. *Predict: does it know "cat"?*
+# package, so no internet connection is needed. *Predict: does it know "cat"?*
 
 # %% tags=["item-40"]
 network = backbones.load("efficientnet_lite0")
@@ -126,7 +126,7 @@ len(zoo), backbones.available()
 
 # %% tags=["item-42"]
 with torch.inference_mode():
-    wide = network.maps(torch.zeros(1, 3, 320, 480), "head")
+    wide = network.maps(torch.zeros(1, 3, 320, 480), "head")  # "head": the last convolution, not the last layer
     code = network.codes(torch.zeros(1, 3, 320, 480))
 assert wide.shape == (1, 1280, 10, 15) and code.shape == (1, 1280), "larger maps, but the same number of averages"
 wide.shape, code.shape
@@ -140,7 +140,8 @@ wide.shape, code.shape
 @torch.inference_mode()
 def cat_at(size):
     """The probability of all kinds of cats when the network is given size × size pixels."""
-    resized = backbones.Preprocess(size, 0.875, (127.0,) * 3, (128.0,) * 3)(datasets.photograph("cat"))
+    prepare = backbones.Preprocess(size, 0.875, (127.0,) * 3, (128.0,) * 3)  # exercise 1 explains these numbers
+    resized = prepare(datasets.photograph("cat"))
     probabilities = network(resized).softmax(1)[0]
     return sum(probabilities[known.index(name)].item() for name in cats)
 
@@ -151,8 +152,8 @@ assert by_size[320] < by_size[96] - 0.2, "above, it gets unsure"
 by_size
 
 # %% [markdown]
-# The size isn't fixed, and at 320 pixels it gets unsure. *Because this cat fills its picture? What do other photographs
-# say, with smaller things in them?*
+# The size isn't fixed, but at 320 pixels the network gets unsure. *Is that because this cat fills its picture? What
+# happens with other photographs, in which the things are smaller?*
 
 
 # %% tags=["item-42"]
@@ -171,16 +172,16 @@ assert all(small[1] > large[1] + 0.2 for small, _, large in said_at.values()), "
 said_at
 
 # %% [markdown]
-# All of them do. On small images the network is sure, right or wrong (what does it call the flower?), on large ones
-# unsure. So its probabilities hang on the size of the image: don't take them for a measure of being right.
+# It is the same with all four. On small images the network is sure, right or wrong (what does it call the flower?), on
+# large ones unsure. So its probabilities depend on the size of the image: don't take them for a measure of being right.
 #
 # ### Exercise 1 · preprocessing (3 points)
 # Between the photograph and the network stand four steps, and each network has its own numbers. Write
 # `preprocess(picture, size=224, crop=0.875)`:
 # 1. resize the picture (a PIL image in RGB), keeping its proportions, so that its *shorter* side is `size / crop`
-#    pixels, rounded (`Image.Resampling.BICUBIC`);
-# 2. cut out the middle `size` × `size` pixels;
-# 3. make it a float tensor of the shape (1, 3, size, size): one image, channels first;
+#    pixels (both sides rounded to whole numbers; `Image.Resampling.BICUBIC`);
+# 2. cut out the middle `size` × `size` pixels (of an odd margin the smaller part is cut off at the left or the top);
+# 3. make it a float32 tensor of the shape (1, 3, size, size): one image, channels first;
 # 4. subtract 127, then divide by 128.
 #
 # Example: a picture of 60 × 40 pixels (width × height), `size=28`: it is resized to 48 × 32, and 10 columns are cut off
@@ -266,8 +267,8 @@ network.head
 # %% [markdown]
 # To **extract features** is to leave out this last layer. The classic networks AlexNet and VGG16 have two more fully
 # connected layers; there the code is `fc7`, 4,096 numbers after ReLU. Zhou et al. (2014), quoted below, used it; Razavian
-# et al. (2014) a similar layer of another network, OverFeat. The next cell says whether their weights are here. (The
-# *shape* needs no weights.)
+# et al. (2014) a similar layer of another network, OverFeat. The next cell shows the shape of `fc7`, for which no
+# trained weights are needed; the cell after it says whether AlexNet's and VGG16's are on this machine.
 
 # %% tags=["item-33"]
 alexnet = backbones.load("alexnet", pretrained="alexnet" in backbones.available())
@@ -333,7 +334,7 @@ code_of = {name: codes.extract(network, image_set, progress=False) for name, ima
 # training images: once by pixels (32×32, gray), once by codes. All vectors are scaled to length 1 first, so only their
 # direction counts.
 #
-# *Predict: what do two images have in common that are near in pixels?*
+# *Predict: what do two images that are near in pixels have in common?*
 
 # %% tags=["item-19"]
 train, test = datasets.split(shown, seed=0)
@@ -343,7 +344,7 @@ queries = test[:: len(test) // 4][:4]
 
 # %% tags=["item-19"]
 def neighbours(vectors, title):
-    """A row a query: the test image, then its five nearest training images."""
+    """One row for each query: the test image, then its five nearest training images."""
     finder = KNeighborsClassifier(5, metric="cosine").fit(vectors[train], shown.labels[train])
     found = train[finder.kneighbors(vectors[queries], return_distance=False)]
     rows = torch.cat([queries[:, None], found], dim=1)
@@ -355,13 +356,14 @@ def neighbours(vectors, title):
 neighbours(pixel_vectors, "Near in pixels: light and dark at the same places")
 
 # %% tags=["item-19"]
-neighbours(code_of[shown.name], "Near in codes" + ": the same kind of thing" * (shown.name == "15-scene"))
+title = "Near in codes: the same kind of thing" if shown.name == "15-scene" else "Near in codes"
+neighbours(code_of[shown.name], title)
 
 
 # %% [markdown]
 # (With 15-Scene, the bedroom has the same living room twice as a neighbour: some pictures are in the set more than once.
-# `load` said so.) Four queries prove nothing: on the solar cells, these four even speak for the pixels. So we let the
-# nearest training image vote, for every image of the test part:
+# `load` said so.) Four queries prove nothing: on the solar cells, four like these even speak for the pixels. So we let
+# the nearest training image decide, for every image of the test part:
 
 
 # %% tags=["item-19", "item-20"]
@@ -386,8 +388,9 @@ for name, image_set in image_sets.items():
 # **invariant** to where it lies and how it is lit.
 #
 # ### Exercise 2 · nearest neighbours (2 points)
-# `nearest(queries, bank, k)`: `queries` is (Q, D), `bank` is (N, D), all rows codes. Scale each row to length 1, then
-# find for each query its `k` nearest rows of `bank`. The result is a (Q, k) tensor of row numbers, the nearest first.
+# `nearest(queries, bank, k)`: `queries` is (Q, D), `bank` is (N, D); each row is a code. Scale each row to length 1,
+# then find for each query its `k` nearest rows of `bank`. The result is a (Q, k) tensor of row numbers, the nearest
+# first.
 #
 # Example: `queries = [[1, 0]]`, `bank = [[0, 1], [5, 1], [9, 9], [-1, 0]]`, `k = 2` give `[[1, 2]]`: row 1 points almost
 # the same way as the query, though it is far away as a point. (Row 2 has the larger product, but points elsewhere.)
@@ -469,8 +472,10 @@ for n, d, k in cases:
 check.score()
 
 # %% [markdown]
-# `linear.fit` trains such a classifier. Its one setting, **C**, says how much an error costs; it is chosen by
-# cross-validation *on the training part*. We repeat everything on several splits, because one split may be lucky.
+# `linear.fit` trains such a classifier. Its one setting, **C**, says how much an error costs, compared with large
+# weights. It is chosen by **cross-validation** *on the training part*: hold out a third of it, fit on the rest, test
+# on the third; do so with each third, and take the C with the best mean. We repeat everything on several splits: one
+# may be lucky.
 #
 # *Predict the accuracy on 15 classes of scenes. The best hand-made method of 2006 reached 81 %.*
 
@@ -479,11 +484,12 @@ SEEDS = range(3) if machine.budget() == "quick" else range(5)
 
 
 def over_splits(image_set, values, C=None):
-    """Linear SVMs on codes, and their test accuracies (a tensor), one a split. C: one a split, if it is known."""
+    """Linear SVMs on codes, and their test accuracies (a tensor), one for each split. C: likewise, if known."""
     heads, found = [], []
     for seed in SEEDS:
         train, test = datasets.split(image_set, seed)
-        heads.append(linear.fit(values[train], image_set.labels[train], C=C and C[seed], folds=3))
+        chosen = None if C is None else C[seed]
+        heads.append(linear.fit(values[train], image_set.labels[train], C=chosen, folds=3))
         found.append(heads[-1].accuracy(values[test], image_set.labels[test]))
     return heads, torch.tensor(found)
 
@@ -521,8 +527,8 @@ plots.bars(names, values, spreads, title=title, colours=colours, lowest=50)
 # Pale points are figures of the papers, with their splits; ours have the spread over splits. For the *scenes*, a small
 # network of today beats the first one (AlexNet), and even the one that was trained on 2.5 million photographs of places.
 # For the *solar cells*, codes of a network that never saw one beat the hand-made features, and stay below fine-tuning
-# (lesson 6). (The paper's figures probably count a cell by how sure its label is; ours count each cell once. The README
-# has both.)
+# (lesson 6). (The experts who labelled the cells weren't equally sure of all. The paper's figures probably give the
+# cells with sure labels more weight; ours count each cell once, so the two can't be compared exactly.)
 #
 # ### Is 85 % good?
 # *What does a "classifier" reach that calls every solar cell functional?*
@@ -545,8 +551,8 @@ confusion_matrix(truth, predicted)  # rows: truly functional, truly defective
 #
 # ### Exercise 4 · mean per-class accuracy (2 points)
 # `mean_class_accuracy(truth, predicted)`: two (N,) tensors of class numbers. For each class that occurs in `truth`:
-# which part of its images is predicted right? Return the mean of these parts. Classes that don't occur in `truth` don't
-# count.
+# which share of its images is predicted right? Return the mean of these shares, a number from 0 to 1. Classes that
+# don't occur in `truth` don't count.
 #
 # Example: `truth = [0, 0, 0, 2]`, `predicted = [0, 0, 1, 2]`: class 0 has 2/3, class 2 has 1, the mean is 5/6.
 
@@ -585,8 +591,9 @@ check.score()
 # Whoever picks the C that is best on the *test* part has used the test part for training. The result then flatters, and
 # nobody can tell by how much. Write `choose_C(score, train, test, choices, folds=5)`:
 # - `train` and `test` are (N,) and (M,) tensors of row numbers; `choices` are the values of C to try;
-# - `score(fit_rows, held_rows, C)` fits a classifier on some rows and returns its accuracy on others;
-# - cut `train` into `folds` parts. Hold out each part once, and fit on the other parts;
+# - `score(fit_rows, held_rows, C)` fits a classifier on some rows and returns its accuracy on others; it is given to
+#   you, and takes tensors of row numbers, elements of `train` (not positions in it);
+# - cut `train` into `folds` parts of equal size (or nearly). Hold out each part once, and fit on the other parts;
 # - return the C with the best *mean* score over the folds; the smallest of them if several are equal.
 #
 # Example: with `train = [0, 1, 2, 3]` and `folds = 2`, one call for each C holds out two of the rows and fits on the
@@ -680,9 +687,9 @@ check.score()
 
 # %% [markdown]
 # ### A leak in the data
-# There is another way to look at the test part, and nobody has to do it on purpose. The cells were cut out of pictures
-# of 44 solar modules, and files with near numbers seem to come from the same module: the same kind of cell under the same
-# camera. A random split puts such sisters on both sides. *For how many of the 2,624 cells is the nearest other cell, by
+# The test part can also leak into the training by accident. The cells were cut out of pictures of 44 solar
+# modules, and files with near numbers seem to come from the same module: the same kind of cell under the same camera. A
+# random split puts such **sisters** on both sides. *For which share of the 2,624 cells is the nearest other cell, by
 # codes, one of the 50 files before it or the 50 after it? By chance it would be 4 %.*
 
 # %%
@@ -715,21 +722,23 @@ def vote(hidden):
 
 # %%
 at_random = torch.rand(sisters.shape, generator=torch.Generator().manual_seed(0)) < sisters.float().mean()
-votes = {"all": vote(sisters & False), "100 fewer, at random": vote(at_random), "without sisters": vote(sisters)}
+none_hidden = torch.zeros_like(sisters)
+votes = {"all": vote(none_hidden), "100 fewer, at random": vote(at_random), "without sisters": vote(sisters)}
 {name: f"{value:.1%}" for name, value in votes.items()}
 
 # %%
-assert votes["without sisters"] < votes["100 fewer, at random"] - 0.04, "the sisters it was, not the number"
+assert votes["without sisters"] < votes["100 fewer, at random"] - 0.04, "it was the sisters, not the number of cells"
 
 # %% [markdown]
-# And the SVM? It looks at all cells, not at the nearest only. Cut the set into four parts, and let each part be the test
-# part once: first parts at random, then parts made of whole stretches of 50 files. Each cell is tested once in both
-# ways, so we can compare cell by cell. Cells of one stretch err together: the error bar counts stretches, not cells.
+# And the SVM? It looks at all cells, not at the nearest only. We do it twice: cut the set into four parts, first at
+# random, then so that whole stretches of 50 files stay together, and let each part be the test part once. Each cell is
+# tested once in both ways, so we can compare cell by cell. Cells of one stretch err together, so the standard error is
+# taken over stretches, not over cells.
 
 
 # %%
 def hits(part):
-    """1 for each cell that an SVM gets right which has learnt from the cells of other parts, else 0: (N,)."""
+    """1 for each cell that an SVM, fitted on the other parts, gets right, else 0: (N,)."""
     right = torch.zeros(len(cells))
     for held in part.unique():
         inside, outside = torch.nonzero(part != held)[:, 0], torch.nonzero(part == held)[:, 0]
@@ -745,18 +754,19 @@ mixed = hits(torch.randperm(len(cells), generator=generator) % 4)
 whole = hits((torch.randperm(int(stretch.max()) + 1, generator=generator) % 4)[stretch])
 
 # %%
-flattery = torch.stack([(mixed - whole)[stretch == k].mean() for k in stretch.unique()])  # a difference a stretch
+flattery = torch.stack([(mixed - whole)[stretch == k].mean() for k in stretch.unique()])  # one for each stretch
 error = flattery.std() / len(flattery) ** 0.5
 assert flattery.mean() > 2 * error, "a random split flatters the SVM, too"
 points = f"{100 * flattery.mean():.1f} ± {100 * error:.1f} points"
 f"parts at random {mixed.mean():.1%}, of whole stretches {whole.mean():.1%}: a random split flatters by {points}"
 
 # %% [markdown]
-# Neither number is wrong. They answer different questions: the first, how well we do on other cells of modules that we
-# know; the second, as far as stretches of files are modules, on modules that are new. Whoever inspects a new solar park asks the second. Deitsch et al. (2019) split
-# at random, so we do the same to compare with them, here and in all other lessons: read our figures for solar cells as
-# answers to the first question. The pattern is everywhere: frames of one video, slices of one patient, photographs of one
-# street. **Split by what will be new** (scikit-learn has `GroupKFold` for it).
+# Neither number is wrong. They answer different questions. The first says how well we do on other cells of modules
+# that we know; the second, how well on modules that are new (as far as stretches of files are modules). Whoever
+# inspects a new solar park asks the second. Deitsch et al. (2019) split at random, so we do the same to compare with
+# them, here and in all other lessons: read our figures for solar cells as answers to the first question. The pattern
+# is everywhere: frames of one video, slices of one patient, photographs of one street. **Split by what will be new**
+# (scikit-learn has `GroupKFold` for it).
 
 # %% [markdown]
 # ## 6. Codes of other stages and other sizes
@@ -769,7 +779,7 @@ f"parts at random {mixed.mean():.1%}, of whole stretches {whole.mean():.1%}: a r
 
 # %% tags=["item-33"]
 def every_stage(images, stage):
-    """The mean maps after block 1, 2 ... 7 and the last convolution, side by side: (N, 2064)."""
+    """The mean of each map after block 1, 2 ... 7 and after the last convolution, side by side: (N, 2064)."""
     net, found = network.net, []
     maps = net.bn1(net.conv_stem(network.normalise(images)))
     for block in net.blocks:
@@ -833,16 +843,15 @@ for name, found in by_stage.items():
 {name: {stage: said_as(a) for stage, a in found.items()} for name, found in by_stage.items()}
 
 # %% tags=["item-33"]
-costs = {name: large[name] - found["penultimate"] for name, found in by_stage.items()}  # a value a split
+costs = {name: large[name] - found["penultimate"] for name, found in by_stage.items()}  # one value for each split
 if "15-scene" in costs:
     assert costs["15-scene"].mean() > costs["solar-cells"].mean() + 0.03, "a smaller image costs more on scenes"
 {name: f"96 instead of 224 pixels costs {said_as(cost).replace('%', 'points')}" for name, cost in costs.items()}
 
 # %% [markdown]
-# Three things to see (what is said of scenes, where 15-Scene is here).
+# Three things to see (those about scenes only if you have 15-Scene):
 # - Early stages (edges, textures) are far too poor for scenes. (They have fewer numbers, too: block2 24, the last stage
-#   1,280.) On solar cells, where a defect is a dark line or patch,
-#   the middle stages come near to the last ones.
+#   1,280.) On solar cells, where a defect is a dark line or patch, the middle stages come near to the last ones.
 # - The last stage isn't clearly better than the one before, at this size. It is made for ImageNet's classes and for
 #   objects as large as in 224-pixel images.
 # - Size matters more for scenes than for solar cells.
@@ -872,20 +881,21 @@ if "15-scene" in together:
     assert together["15-scene"].mean() > 0.92, "15-Scene: above 92 %"
 
 # %% [markdown]
-# The mean of three splits is as uncertain as their spread divided by √3 (its **standard error**). A gain of one, as the
-# cell asks for, is a hint. Even beyond two of them chance alone comes in 18 % of cases with three splits (lesson 8).
+# The mean of three splits is uncertain by about their spread divided by √3: its **standard error**. The cell above asks
+# for a mean gain of more than one standard error, which is only a hint. With three splits, chance alone makes a
+# difference of more than two of them, up or down, in 18 % of cases (lesson 8).
 #
 # ## 7. Do jittered copies help?
 #
-# A code of 1,280 numbers hasn't forgotten *everything* about place and size. Razavian et al. cropped and turned each
-# image, and used the codes of all these views. `codes.VIEWS` has four: as it is, mirrored, the middle 87.5 %, and the
-# middle mirrored. With them one can
+# A code of 1,280 numbers hasn't forgotten *everything* about place and size, so a slightly changed ("jittered") copy
+# of an image has another code. Razavian et al. cropped and turned each image, and used the codes of all these views.
+# `codes.VIEWS` has four: as it is, mirrored, the middle 87.5 %, and the middle mirrored. With them one can
 # - train on all copies, and test on the plain image: several times the training images;
 # - train *and* test with the mean code of the views;
 # - train on all copies, and add up the scores of the test image's copies.
 #
-# *Which helps most? Does the mirror help?* To save time, the quick budget asks at 96 pixels and with the first three
-# views; the full one at 224 pixels, with all four.
+# *Which helps most? Does the mirror help?* To save time, the quick budget (on a CPU) works at 96 pixels with the first
+# three views; the full one (on a GPU) at 224 pixels, with all four.
 
 # %% tags=["item-39"]
 size, number = (96, 3) if machine.budget() == "quick" else (224, 4)
@@ -932,16 +942,18 @@ assert gains["mean of image and mirror"].mean() < gains["mean of image and middl
 {name: said_as(gain).replace("%", "points") for name, gain in gains.items()}
 
 # %% [markdown]
-# A view that shows something *new* helps: the middle of the image, larger (at 96 pixels also with more detail). The mirror
-# helps less, with as many views: the network was trained with mirrored images, and its codes ignore most of a mirror already.
+# A view that shows something *new* helps: the middle of the image, larger (at 96 pixels also with more detail). As a
+# second view the mirror helps less than the middle: the network was trained with mirrored images, and its codes ignore
+# most of a mirror already.
 
 # %% [markdown]
 # ## 8. Features made by hand
 #
 # Before 2012, people *designed* features. Two of the best:
-# - **HOG** (Dalal & Triggs 2005): in each cell of 8×8 pixels, a histogram of the directions of the gradient;
-# - a **bag of SIFT words** (Lazebnik et al. 2006): small patches are described by gradient directions (SIFT), sorted
-#   into 200 kinds ("words") by k-means, and counted, in the whole image and in each quarter.
+# - **HOG** (Dalal & Triggs 2005): in each square of 8×8 pixels, a histogram of the directions in which the brightness
+#   changes (its gradient);
+# - a **bag of SIFT words** (Lazebnik et al. 2006): small patches are described by such directions (SIFT), sorted into
+#   200 kinds ("words") by k-means, and counted, in the whole image and in each quarter (a **spatial pyramid**).
 #
 # *Predict: how far below the CNN codes are they on scenes? On solar cells?*
 
@@ -982,8 +994,8 @@ names = [f"{name}: {kind}" for name, found in by_kind.items() for kind in found]
 values = [value for found in by_kind.values() for value in found.values()]
 sizes = [len(datasets.split(image_sets[name]).test) for name, found in by_kind.items() for _ in found]
 errors = [(value * (1 - value) / n) ** 0.5 for value, n in zip(values, sizes, strict=True)]
-title = "Learned features win" + ": by far on scenes, by less on solar cells" * ("15-scene" in by_kind)
-title += "\n(one split; ± is the standard error)"
+where = ": by far on scenes, by less on solar cells" if "15-scene" in by_kind else ""
+title = f"Learned features win{where}\n(one split; ± is the standard error)"
 plots.bars(names, values, errors, title=title, colours=["sky", "sky", "sky", "vermilion"])
 
 # %% tags=["item-39"]
@@ -998,7 +1010,7 @@ if "15-scene" in by_kind:
 
 # %% [markdown]
 # Our bag of words is a small one: the paper's own reaches 81.4 % on scenes, with larger images (so more patches), 400
-# words, one more level of the pyramid, and a kernel made for histograms. That is still ten points below one linear
+# words, sixteenths besides quarters, and a kernel made for histograms. That is still ten points below one linear
 # layer on codes that were made for something else.
 #
 # SIFT is not so different from a ConvNet: filters (the gradient), a nonlinearity (directions), pooling (cells),
@@ -1006,7 +1018,8 @@ if "15-scene" in by_kind:
 #
 # ## 9. Where the classifier errs
 #
-# One number hides a lot. *Predict which two classes are confused most often.*
+# One number hides a lot. We look at our best classifier, on both codes side by side (section 6). *Predict which two
+# classes are confused most often.*
 
 # %%
 train, test = datasets.split(shown, seed=0)
@@ -1048,7 +1061,7 @@ plots.images([shown.images[test[i]] for i in worst], titles, title="The surest m
 #
 # ### Exercise 6 · the most confused pair (2 points)
 # `most_confused(truth, predicted)`: two (N,) tensors of class numbers. Return the pair (true class, predicted class) of
-# the most frequent *mistake*, as a tuple of two ints.
+# the most frequent *mistake*, as a tuple of two ints. (There is no tie for the first place.)
 #
 # Example: `truth = [0, 0, 0, 1, 1]`, `predicted = [0, 2, 2, 0, 1]` give `(0, 2)`: it happens twice.
 

@@ -70,7 +70,7 @@ for name, size in (("15-scene", 224), ("solar-cells", 224), ("digits", 96)):
 # %% tags=["item-19"]
 few = datasets.few_shot(sets["digits"].labels, IMAGES // 6, seed=0)
 sets["digits"] = sets["digits"].subset(few)
-main = "15-scene" if "15-scene" in sets else "digits"
+main = "15-scene" if "15-scene" in sets else "digits"  # the set of most figures
 {name: len(images) for name, images in sets.items()}
 
 # %% tags=["item-19"]
@@ -80,8 +80,8 @@ vectors = {name: codes.extract(lite0, images, progress=False) for name, images i
 
 # %% [markdown]
 # Maps of thousands of points take long. So we draw samples: about 600 images (1,200 in the full budget), the same number
-# of each class. The seed chooses the images. What holds for one sample only is an accident, so all that follows is done
-# for several seeds.
+# of each class. The seed chooses the images. What holds for one sample only may be an accident, so we measure on
+# several samples where time allows. Figures show the first one.
 
 
 # %% tags=["item-19"]
@@ -113,7 +113,8 @@ def told(values):
 # %% [markdown]
 # Take an image. Which others are nearest to it, by the Euclidean (L2) distance of the pixels? And of the codes?
 #
-# *Predict for a photograph of a coast: what do its nearest neighbours in pixel space have in common with it?*
+# *Predict for a photograph of open country (or, without 15-Scene, for a digit): what do its nearest neighbours in
+# pixel space have in common with it?*
 
 # %% tags=["item-19", "item-20"]
 rows, values, labels = sample(main)
@@ -157,8 +158,9 @@ for name in sets:
 assert max(code_accuracy["digits"]) < min(pixel_accuracy["digits"]), "on these digits, pixels are the better code"
 
 # %% [markdown]
-# Pixel distance looks at what doesn't matter (light, place, a shift) as much as at what does. Codes were trained to be
-# **selective** for the kind of thing and **invariant** to the rest. But they were trained on photographs. The digits
+# Pixel distance looks at what doesn't matter (light, place, a shift) as much as at what does. A network that is
+# trained to name things gets codes **selective** for their kind and fairly **invariant** to the rest. But ours was
+# trained on photographs. The digits
 # are centred and of one size, white on black, so there the pixels do very well. *Measure, don't believe.*
 #
 # ### Exercise 1 · distances (2 points)
@@ -197,11 +199,12 @@ check.score()
 # ## 2. After the ReLU, or before?
 #
 # "CNN codes" usually means the values *after* the ReLU of a fully connected layer, often of the last hidden one. The
-# values before it can be had too: they are what the activation is given. Lite0's are averaged over the last map, here
-# of 3×3 places (96 pixels; at 224 there are 7×7). AlexNet's FC7 joins in when its weights are here. The full budget
+# values before the ReLU, its inputs, can be read too. In Lite0 both are maps, averaged over their places (3×3 for
+# images of 96 pixels, 7×7 for 224). AlexNet's FC7 joins in when its weights are on this machine. The full budget
 # fetches them and VGG16's (760 MB).
 #
-# *Predict: how many of the values are 0 after the ReLU? Does a neighbour vote get better or worse by them?*
+# *Predict: what share of the values is 0 after the ReLU? Is a neighbour vote better before the ReLU or after it?* (The
+# first table takes the codes as they are, the second scales each to length 1.)
 
 # %% tags=["item-33", "item-19"]
 wanted = (
@@ -236,7 +239,7 @@ for name, network in networks.items():
 
 # %% tags=["item-33", "item-19"]
 def accuracy_on_parts(values, labels):
-    """k-NN accuracy on random halves of the images, one a seed."""
+    """k-NN accuracy on random halves of the images, one per seed."""
     halves = [torch.randperm(len(labels), generator=torch.Generator().manual_seed(s))[::2] for s in SEEDS]
     return [embedding.knn_accuracy(values[half], labels[half]) for half in halves]
 
@@ -261,15 +264,16 @@ for name, found in relu.items():
 zeros
 
 # %% [markdown]
-# A large part of the numbers is exactly 0 after the ReLU: the code is **sparse**. Does it help the vote? With Lite0's codes
-# as they are it costs a few points; with codes of length 1 it costs less, or nothing (the second table). So there is no
-# answer without the scaling. Published results use the values after the ReLU, and we do as they do. When you read "FC7",
-# find out which of the two is meant: the distances are not the same.
+# A large part of the numbers is exactly 0 after the ReLU: the code is **sparse**. Does the ReLU help the vote? With
+# Lite0's codes as they are it costs a few points; with codes of length 1 (the second table) it costs less, or nothing.
+# So the answer depends on the scaling. Published results mostly use the values after the ReLU, and so do we. When you
+# read "FC7", find out which of the two is meant: the distances are not the same.
 #
 # ## 3. The simple map: PCA
 #
 # Principal component analysis turns the cloud of codes so that the first axis has the largest variance, the second the
-# largest of what is left, and so on. *Predict: which share of the variance do the first two of 1,280 axes hold?*
+# largest of what is left, and so on. (The squared singular values of the codes, with their mean taken away, are these
+# variances times N - 1.) *Predict: what share of the variance do the first two of 1,280 axes hold?*
 
 # %% tags=["item-19"]
 shares = {}
@@ -483,13 +487,14 @@ plt.show()
 
 # %% [markdown]
 # **Step 2, neighbours in the plane.** There a heavy-tailed curve takes the Gaussian's place (Student's *t*, hence the name),
-# $w_{ij} = 1/(1 + \lVert y_i - y_j \rVert^2)$, and $q_{ij} = w_{ij} / \sum w$. In the plane is too little room for all
-# that is "not quite near" in 50 dimensions; the heavy tail lets such points move far away.
+# $w_{ij} = 1/(1 + \lVert y_i - y_j \rVert^2)$, and $q_{ij} = w_{ij} / \sum_{k \ne l} w_{kl}$. The plane has too little
+# room for all that is "not quite near" in 50 dimensions; the heavy tail lets such points move far away.
 #
 # **Step 3, descend.** Move the places $y$ so that the divergence $KL = \sum p_{ij} \log (p_{ij} / q_{ij})$ gets small,
 # with $p_{ij} = (p_{j|i} + p_{i|j})/2N$. Written out, it is a tug of war: $\text{const} - \sum p_{ij} \log w_{ij} +
-# \log \sum w_{ij}$. The second term pulls neighbours together, the third pushes all apart. *That is all of t-SNE, and
-# autograd can do it:*
+# \log \sum w_{ij}$, all sums without $i = j$. The second term pulls neighbours together, the third pushes all apart.
+# One trick is added: in the first 100 steps the pull is 12 times as strong ("early exaggeration"), so that groups find
+# together before the map spreads out. *That is all of t-SNE, and autograd can do it:*
 
 
 # %% tags=["item-19"]
@@ -533,13 +538,14 @@ title = "Our loop's map, and the library's: other places, similar islands"
 maps_of(main, [small[:, :2], ours, theirs], titles, title, every=2)
 
 # %% [markdown]
-# No label was used: neither the network nor t-SNE knows these classes. The colours came later. Library versions are
-# faster for many points: they approximate the push of far points (Barnes-Hut trees). From here on we use
+# No label of this set was used: the network has learned ImageNet's classes, and t-SNE none. The colours came later.
+# Libraries are faster for many points: they approximate the push of far points (Barnes-Hut trees). From here on we use
 # `embedding.tsne`, which is scikit-learn's after PCA to 50 dimensions.
 #
 # ## 5. The maps, and numbers beside them
 #
-# *Predict: which of the image sets falls into its classes? Remember what the network was trained on.*
+# *Predict: for which image sets will a map show an island for each class? Remember what the network was trained on.*
+# (Two sets are drawn; the table further down has all.)
 
 # %% tags=["item-19"]
 planes = {name: [embedding.tsne(sample(name, seed)[1], seed=seed) for seed in SEEDS] for name in sets}
@@ -561,7 +567,7 @@ maps_of("solar-cells", maps, titles[:2], title)
 
 # %% tags=["item-19"]
 cells = sets["solar-cells"]
-wafer = [cells.strata[sample("solar-cells", seed)[0]] % 2 for seed in SEEDS]
+wafer = [cells.strata[sample("solar-cells", seed)[0]] % 2 for seed in SEEDS]  # odd strata: polycrystalline
 plots.points(
     [planes["solar-cells"][0]], wafer[0], ["mono", "poly"], title="The same map: the kind of wafer decides the place"
 )
@@ -593,7 +599,7 @@ for plane, defect in zip(planes["solar-cells"], defects, strict=True):
 # - **k-NN preservation**: of the 10 nearest neighbours among the codes, which share is among the 10 nearest in the plane?
 # - **k-NN accuracy** in the plane, against the one in code space.
 #
-# *Predict both for t-SNE: half? 90 %?*
+# *Predict for t-SNE: what share of the neighbours is kept? And how far below the codes' accuracy is the plane's?*
 
 # %% tags=["item-19"]
 table = {}
@@ -630,12 +636,13 @@ plots.bars(
 )
 
 # %% [markdown]
-# Both are true at once: t-SNE loses about half of the *individual* neighbours, and keeps their *class*. Who was replaced
-# was replaced by somebody similar. So read a map by regions, not by single pairs.
+# Both are true at once: t-SNE loses about half of the *individual* neighbours, and the vote hardly changes: those that
+# take their place seem to be of the same *class* about as often. So read a map by regions, not by single pairs.
 #
 # ### Exercise 5 · k-NN preservation (3 points)
-# Write `kept(high, low, k)`: `high` is (N, D), `low` is (N, d), the same points in the same order. For each point take
-# its k nearest *others* in both; return the mean share of those of `high` that are found among those of `low`.
+# Write `kept(high, low, k)`: `high` is (N, D), `low` is (N, d), the same points in the same order. For each point,
+# find its k nearest *other* points in `high`, and its k nearest others in `low`. What share of the first k is also
+# among the second k? Return the mean of this share over all points, a number from 0 to 1.
 # Example: `high = [[0], [1], [3]]`, `low = [[0], [2], [1.5]]`, k = 1. Nearest in `high`: points 1, 0, 1. Nearest in
 # `low`: points 2, 2, 1. Only point 2 keeps its neighbour, so the result is 1/3.
 # Start from the distances: a call of `embedding.preservation` is no answer.
@@ -701,7 +708,7 @@ kept_of = {
 # %% tags=["item-19"]
 extremes = 2, 30, IMAGES // 3
 maps, titles = [sweep[wanted][0] for wanted in extremes], [f"perplexity {wanted}" for wanted in extremes]
-title = "Too small: crumbs. In between, more of the ten nearest are kept than at both ends"
+title = "Perplexity 2 makes crumbs (tiny islands). 30 keeps more of the ten nearest than either end"
 maps_of(main, maps, titles, title)
 
 # %% tags=["item-19"]
@@ -713,10 +720,11 @@ assert (fifty[IMAGES // 3] - fifty[30]).mean() > (ten[IMAGES // 3] - ten[30]).me
 # Which perplexity is best? It depends on the yardstick: of the 50 nearest, the largest perplexity keeps as many as 30 does,
 # or more. A perplexity is the size of the neighbourhood that the map cares for.
 #
-# **Try it.** The same maps to walk on, with PCA before them. *Predict first: which keeps more of its neighbours, an
-# image among its own class or one between classes? And when the slider goes from perplexity 2 to the largest, are the
-# new neighbours of an image of its class, or of another?* Colour two classes that you expect to run into each other
-# (coast and opencountry, or 4 and 9).
+# **Try it.** The same maps, to explore: the slider's first map is PCA, and a click on a point shows the image and its
+# neighbours. *Predict first: which images keep more of their neighbours, those among their own class or those between
+# classes? And from perplexity 2 to the largest, each image gets new neighbours: are they of its own class?* Colour two
+# classes that you expect to run into each other (coast and opencountry, or 4 and 9). The cells below the explorer
+# count both.
 
 # %% tags=["item-19"]
 shown = {"PCA": pca_planes[main][0]} | {f"t-SNE, perplexity {w}": maps[0] for w, maps in sweep.items()}
@@ -756,11 +764,13 @@ told(swapped)
 # %% [markdown]
 # An image among its own kind keeps more of its neighbours than one between classes. Where classes meet, the map is least
 # to be trusted. And from perplexity to perplexity, single neighbours are exchanged. The new ones are of the same class far
-# more often than by chance: with 600 scenes about seven of ten, with as many digits four of ten.
+# more often than by chance: with 600 scenes about seven of ten (chance: 1 in 15), with 600 digits four (chance: 1 in
+# 10).
 #
-# **Seed and starting point.** t-SNE descends from some first places. scikit-learn starts from PCA, which is the same
+# **Seed and starting point.** t-SNE must start from some places. `embedding.tsne` starts from PCA, which is the same
 # each time. Many programs start from random places. *Predict: with three random starts, do the maps look the same? Are
-# they equally good?* (Perplexity 5, so that each point hears few others.)
+# they equally good?* (At perplexity 5 each point looks at few others, so the start matters more. `procrustes` says how
+# much two maps differ after the best shift, turn, mirroring and scaling: from 0, the same, to 1.)
 
 # %% tags=["item-19"]
 values = sample(main)[1]
@@ -787,7 +797,8 @@ maps_of(main, randomly, titles, f"Equally good maps: {accident}")
 
 # %% [markdown]
 # Is one starting point *better*? Ask data whose truth we know: points on a circle, with a little noise, in 10
-# dimensions (after Kobak and Linderman 2021).
+# dimensions (after Kobak and Linderman 2021). "Distances agree" is the rank correlation of all distances between
+# points with those on the map: 1 when near and far pairs come in the same order.
 
 # %% tags=["item-19"]
 torch.manual_seed(0)
@@ -820,7 +831,7 @@ assert max(near.values()) - min(near.values()) < 0.02, "but the neighbours are k
 
 # %% [markdown]
 # So: start from PCA, and say so. Then fix the perplexity *before* you look, and show that the conclusion holds for
-# others.
+# other perplexities, too.
 #
 # ## 7. What a map does not mean
 #
@@ -881,8 +892,9 @@ told(gap_ratio)
 
 
 # %% [markdown]
-# *And the distances between our own classes?* The rank correlation of the distances between their centres, on the map and
-# among the codes (1: the same order), for section 6's maps from PCA and from random starts:
+# *And the distances between our own classes?* We take the distances between the classes' centres, on the map and among
+# the codes, and compare their order by the rank correlation (1: the same order). First for section 6's map from PCA,
+# then for its three maps from random starts:
 
 
 # %% tags=["item-19"]
@@ -938,7 +950,8 @@ plots.points(
 
 # %% [markdown]
 # ### Exercise 6 · true or false? (4 points)
-# Set each to `True` (you can rely on it) or `False` (you can't). All are about t-SNE maps with usual settings.
+# Make `claims` a dictionary with `True` (the sentence is right) or `False` (it is wrong, or right only by luck) for
+# each letter. All are about t-SNE maps with usual settings.
 # - a: Two images that are neighbours on the map are usually of the same class, if that is so among the codes.
 # - b: An island that is twice as wide holds images that differ twice as much.
 # - c: If island A lies nearer to B than to C, its codes are nearer to B's than to C's.
@@ -971,9 +984,10 @@ check.score()
 # %% [markdown]
 # ## 8. Early and late stages
 #
-# "Features are edges first, then motifs, then parts: generic early, specific late." What do the stages of Lite0 know of
-# our classes? One pass through the network gives the codes of all (maps averaged, images at 96 pixels). An image with more
-# contrast has a longer code. Only the direction shall count, so all codes are scaled to length 1.
+# Features are said to be edges first, then motifs, then parts: generic early, specific late. What do the stages of
+# Lite0 know of our classes? One pass through the network gives the codes of all stages (maps averaged, images at 96
+# pixels). An image with more contrast has a longer code. Only the direction shall count, so all codes are scaled to
+# length 1.
 #
 # *Predict for each image set the stage whose neighbours vote best.*
 
@@ -994,7 +1008,7 @@ for (name, found), colour in zip(stage_accuracy.items(), ("blue", "orange", "gre
     mean, spread = values.mean(1), values.std(1, ddof=1)
     axis.errorbar(range(len(mean)), mean, spread, color=plots.COLOURS[colour], marker="o", capsize=3, label=name)
 axis.set_xticks(range(len(stages)), stages, rotation=45)
-title = "Digits do best in the middle, solar cells gain nothing after it" + ", scenes do" * ("15-scene" in sets)
+title = "Digits do best in the middle. After it, solar cells gain nothing" + ", scenes gain" * ("15-scene" in sets)
 axis.set(title=title, xlabel="stage", ylabel="10-NN accuracy, %")
 axis.legend()
 plt.show()
@@ -1057,8 +1071,8 @@ assert votes[1] > votes[0] - 0.2 and votes[1] > 3 * votes[2], "the grid keeps mo
 [round(vote, 2) for vote in votes]  # map, grid, shuffled grid
 
 # %% [markdown]
-# And the solar cells. *What changes from left to right, what from top to bottom?* (Nothing holds the axes to a meaning,
-# though from PCA some of it is left. Regions have one.)
+# And the solar cells. *What changes from left to right, what from top to bottom?* (t-SNE gives its axes no meaning,
+# though something may be left of the PCA start. Regions do have a meaning.)
 
 # %% tags=["item-19"]
 chosen = torch.randperm(len(planes["solar-cells"][0]), generator=torch.Generator().manual_seed(0))[:400]
@@ -1094,7 +1108,8 @@ assert found[1] > 30 > found[0], "the codes know a mirror image again, the pixel
 found  # by pixels, by codes: of 40
 
 # %% [markdown]
-# Now the real set: the nearest pairs of all. *Predict: how small is the smallest distance? The median is given too.*
+# Now the real set: each image and its nearest neighbour among the codes. *Predict: how many of the 22 nearest pairs
+# are the same picture, pixel by pixel? And how far below the median is the smallest distance?*
 
 # %% tags=["item-19"]
 near = embedding.neighbours(vectors[main], k=1)[:, 0]
@@ -1129,8 +1144,8 @@ plots.images(
 # In 15-Scene one building is "insidecity" *and* "tallbuilding": one of the two is always counted wrong. The labels of
 # the other 17 agree, but the pairs still do harm: *how many have one picture in the training part and the other in the
 # test?* A comparison of bytes (the line that was printed on loading) finds the equal ones only. The codes also find
-# near copies that no comparison of bytes can find. (Digits, where they stand in: none are
-# equal, and near ones do no harm. Solar cells have no doubles, but whole stretches of sisters: lesson 5.)
+# near copies that no comparison of bytes can find. (If digits stand in for the scenes: none are equal. Solar cells
+# have no doubles, but many cells that seem to come from one module; lesson 5 calls them sisters.)
 
 # %% tags=["item-19"]
 train, test = (set(part.tolist()) for part in datasets.split(sets[main], seed=0))
@@ -1140,7 +1155,8 @@ len(torn), len(closest)
 # %% [markdown]
 # ### Which images are strange?
 # A strange image has no near neighbours at all. Again first a test with a known truth: the course's photographs (a cat, a
-# rocket, the moon ...) are put among the solar cells. *How many of them will be among the strangest?*
+# rocket, the moon ...) are put among the solar cells. *Take as many of the strangest images as there are photographs:
+# how many of them will be photographs?*
 
 # %% tags=["item-19"]
 photographs = datasets.load("photographs")
@@ -1166,8 +1182,9 @@ plots.images(
 
 # %% [markdown]
 # ### Which labels are wrong?
-# Suspicious is an image whose neighbours are of another class. The test: we give 5 % of the images a wrong label, take
-# the 10 % that are most suspicious, and count. *By chance 10 % would be found. How many will be?*
+# An image is suspicious when most of its neighbours have another label. The test: we give 5 % of the images a wrong
+# label, and look at the 10 % of all that are most suspicious. *What share of the wrong labels is among them? By chance
+# it would be 10 %.*
 
 
 # %% tags=["item-19"]
@@ -1212,9 +1229,9 @@ plots.images(
 )
 
 # %% [markdown]
-# A suspect is not a culprit. Some pictures lie between two classes; and some are plain, but the *codes* are poor for their
-# kind (for digits they are worse than the pixels). Show it to a person who knows; don't delete it by program, or your test
-# set will hold only the easy images.
+# A suspect is not a culprit. Some pictures lie between two classes; others are clear, but the *codes* are poor for
+# their kind (for digits they are worse than the pixels). Show suspects to a person who knows the classes; if a program
+# deletes them, your test set will hold only the easy images.
 #
 # ### Exercise 7 · suspects (3 points)
 # Write `suspects(values, labels, k, n)`: the indices (a list or tensor, any order) of the `n` images whose k nearest

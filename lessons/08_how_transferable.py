@@ -63,22 +63,24 @@ SEEDS = range(3 if QUICK else 5)
 
 # %% [markdown]
 # Each experiment is repeated with several **seeds**: other random weights, and other training images where only a few
-# are drawn. To compare two ways, we look at their *difference* seed by seed, for both had the same images.
+# are drawn. To compare two ways, we look at their *difference* seed by seed, for both had the same images. Behind ±
+# stands the **spread**, the standard deviation over the seeds; spread / √(number of seeds) is the standard error of a
+# mean.
 
 
 # %%
 def said(values):
-    """Accuracies, one a seed -> "mean ± spread" in per cent."""
+    """Accuracies, one per seed -> "mean ± spread" in per cent."""
     return f"{100 * values.mean():.1f} ± {100 * values.std():.1f} %"
 
 
 def points(differences):
-    """Differences of accuracies, one a seed -> "mean ± spread" in points."""
+    """Differences of accuracies, one per seed -> "mean ± spread" in points."""
     return f"{100 * differences.mean():+.1f} ± {100 * differences.std():.1f} points"
 
 
 def sure(differences):
-    """Are differences, one a seed, above 0 on average, by more than two standard errors? (d - 0.05: above 5 points?)"""
+    """Is the mean of d, one number per seed, above 0 by over two standard errors? sure(d - 0.05): above 5 points?"""
     return differences.mean() > 2 * differences.std() / len(differences) ** 0.5
 
 
@@ -90,7 +92,8 @@ def sure(differences):
 # what was learned on a source $(D_S, T_S)$ to learn $f$ on a target $(D_T, T_T)$ better, where $D_S \neq D_T$ or
 # $T_S \neq T_T$. Learning *from scratch* uses the target alone.
 #
-# *Are these sets one domain? All hold gray images of 64×64 pixels, so X is the same. Predict: is p(X)?*
+# Take digits, scenes (if they are here) and solar cells, all as gray images of 64×64 pixels: X is the same. *Are they
+# one domain? Predict: is p(X) the same, too?*
 
 # %%
 sets = {}
@@ -120,7 +123,7 @@ plots.curves(range(8, 256, 16), levels, title=title, xlabel="gray level", ylabel
 # %% tags=["item-32"]
 differ = (levels["digits"] - levels["solar-cells"]).abs().sum().item() / 2
 assert differ > 30, "more than 30 % of the pixels would have to change their gray level"
-f"{differ:.0f} % of the pixels"
+f"{differ:.0f} % of the pixels of one set must change their gray level to give the other's curve (digits, solar cells)"
 
 # %% [markdown]
 # One domain can have many **tasks**. *Which digit? Even or odd? Has it a loop?* Here Y and f change, and X and p(X)
@@ -180,7 +183,8 @@ own, faded, repaired = (reader.accuracy(x, digits.labels[test]) for x in read_as
 assert faded < 0.7 * own and repaired > 0.95 * own, "unlabelled images of the target are enough for the repair"
 
 # %% [markdown]
-# Two numbers, taken from *unlabelled* target images, repair everything *here*, for two numbers had made the copies.
+# Two numbers from *unlabelled* target images, their mean and spread, repair everything *here*, because two numbers
+# (the factor 0.3 and the 120 added) made the copies.
 # (Networks with BatchNorm can do the same with each channel's mean and variance.)
 #
 # **Unsupervised.** No labels anywhere. We learn 20 directions of large variance (PCA) from unlabelled images of the
@@ -269,7 +273,7 @@ for layer in network.layers:
 sizes, sum(weights.numel() for weights in network.parameters())
 
 # %% [markdown]
-# There is one difference to the paper, and it matters. Their target had as many images as their source. Ours has
+# Apart from size, one difference to the paper matters. Their target had as many images as their source. Ours has
 # **20 images a class**, as in most practical cases. The source has 200 a class (solar cells: 500 a class).
 
 # %% tags=["item-38"]
@@ -280,8 +284,9 @@ small_cells = dataclasses.replace(sets["solar-cells"], images=small, soft=None, 
 len(lower), len(small_cells), len(pool), len(test)
 
 # %% [markdown]
-# `learned_after(source, n=3)` learns the source, keeps three layers, learns 20 images a class of 5 to 9 drawn with each
-# seed, and returns the accuracies on the test images, one a seed. Without a source it starts from scratch.
+# `learned_after(source, n=3)` does this for each seed: train on the source, keep the first three layers, train on 20
+# images a class of the digits 5 to 9 (the seed draws them), and measure on the test images. It returns one accuracy
+# for each seed. Without a source it starts from scratch.
 
 # %% tags=["item-38"]
 learned_after = partial(layers.accuracies, pool, test, SEEDS)
@@ -340,14 +345,14 @@ assert max(other[5].mean(), chance[5].mean()) < 0.8 * scratch.mean(), "five laye
 
 # %% [markdown]
 # - **Similar source:** with two to four kept layers the accuracy lies above scratch on average, by the few points that
-#   are printed above. (More than two standard errors, spread / √seeds?) The fifth tells 0 to 4 apart, and 5 to 9 less
-#   well.
+#   are printed above. (Is that more than two standard errors? One is spread / √seeds.) The fifth layer is good at
+#   telling 0 to 4 apart, and less good for 5 to 9.
 # - **Dissimilar source:** the first three layers do little harm. All five spoil it, as five random ones do.
-# - **Random filters** do hardly more harm than those of the solar cells, up to the fourth layer; five of either spoil
-#   it. So the fall of that curve doesn't show that something *specific* was learned, only that little useful was.
-#   Specific is what the digits 0 to 4 show: four layers that help, and a fifth that is below scratch. Compare with
-#   random ones before you praise (or blame) a pretrained layer! (In the paper's deeper network random layers failed
-#   already from the third on.)
+# - **Random filters** do hardly more harm than those of the solar cells, up to the fourth layer. So the fall of the
+#   solar cells' curve doesn't show that something *specific* was learned, only that little useful was. The digits 0 to
+#   4 do show something specific: four layers that help, and a fifth that falls below scratch. Compare with random
+#   layers before you praise (or blame) a pretrained one! (In the paper's deeper network random layers failed already
+#   from the third on.)
 #
 # (With all five layers frozen only the last, linear layer learns. It has 60 epochs for that. *What if it had only 12,
 # as all the others?*)
@@ -360,10 +365,10 @@ short = dict(zip(sources, map(said, hurried), strict=True))
 {name: f"12 epochs {short[name]}, 60 epochs {said(frozen[name][:, 5])}" for name in sources}
 
 # %% [markdown]
-# The falls would look half as deep again, or twice as deep: a head that has not finished learning looks like layers
+# The falls would look one and a half times to twice as deep: a head that has not finished learning looks like layers
 # that don't transfer. *Give each way of learning the schedule that it needs before you compare them.*
 #
-# Now fine-tuned. *Does it recover? Does it beat learning from scratch?*
+# Now with all five layers fine-tuned. *Does the accuracy recover? Does it beat learning from scratch?*
 
 # %% tags=["item-38"]
 repaired, other_repaired = (found[:, -1] for found in tuned.values())
@@ -377,8 +382,9 @@ f"more than scratch: similar {points(repaired - scratch)}, dissimilar {points(ot
 # above 0; whether it is larger than the paper's, the quick budget's three seeds can't tell. Fine-tuned on the solar
 # cells, too, the network does no worse than from scratch; whether it does better, they can't tell either.
 #
-# **Co-adaptation.** In the paper *BnB* fell in the middle layers: neighbouring layers had learned to work together, and
-# new upper layers did not find the same team-work again. *Is there such a dip in the curve of "the target itself"?*
+# **Co-adaptation.** In the paper *BnB* fell in the middle layers. The authors' explanation: neighbouring layers had
+# learned to work together, and new upper layers did not find that team-work again. *Has "the target itself" such a
+# dip?*
 
 # %% tags=["item-38"]
 dips = itself[2:5] - scratch  # (layers 2 to 4, seeds)
@@ -387,9 +393,10 @@ assert (dips.mean(1) > -2 * noise - 0.01).all(), "no layer with a clear dip"
 [f"{dip:+.1%} ± {error:.1%}" for dip, error in zip(dips.mean(1).tolist(), noise.tolist(), strict=True)]
 
 # %% [markdown]
-# Not clearly: the lowest layer may lie a point or two below, within about two of its standard errors. With three
-# seeds, and three layers looked at, chance makes such a dip often. Perhaps five layers with BatchNorm are easier to
-# train again than eight without. An honest small experiment shows what it shows: two of the paper's three findings
+# Not clearly: the lowest of the three values may lie a point or two below scratch, within about two of its standard
+# errors. With three seeds, and three values looked at, chance makes such a dip often. Perhaps five layers with
+# BatchNorm are easier to train again than eight without. An honest small experiment shows what it shows: two of the
+# paper's three findings
 # (late layers are specific; fine-tuning what was carried over beats learning from scratch), and not the dip.
 #
 # ### Exercise 2 · carry layers over (3 points)
@@ -494,7 +501,7 @@ check.score()
 
 # %%
 def differences(found, title):
-    """Bars of mean ± spread in points, for name -> accuracies minus those from scratch, one a seed."""
+    """Bars of mean ± spread in points, for name -> accuracies minus those from scratch, one per seed."""
     figure, axis = plt.subplots(figsize=(7.5, 1.1 + 0.4 * len(found)), layout="constrained")
     for i, values in enumerate(found.values()):
         colour = plots.COLOURS["blue" if values.mean() > 0 else "vermilion"]
@@ -514,7 +521,7 @@ by_size = {n: learned_after(partial(few, lower, n), n=4, source_epochs=epochs) f
 {n: said(found) for n, found in by_size.items()}
 
 # %% [markdown]
-# And now the classes: 500 images of two of the digits, drawn with the seed, in place of 100 of each of the five.
+# And now the classes: 250 images of each of two digits (the seed chooses which), in place of 100 of each of the five.
 
 
 # %% tags=["item-41"]
@@ -540,21 +547,21 @@ pairs = {"250 of each - 5 of each": by_size[250] - by_size[5], "250 of two - 100
 {name: points(values) for name, values in (found | pairs).items()}
 
 # %% [markdown]
-# 50 times as many source images add a few points at most. Two classes help, too; whether as much as as many images of
-# five classes (the last line), so few seeds can't tell. The paper, with much more of everything, shows it
-# clearly: the target's accuracy grows slowly with the source's size, and the number of classes matters less than one
-# thinks.
+# 50 times as many source images (250 a class, not 5) add a few points at most. Two classes help, too. Do they help as
+# much as the same number of images of five classes? The last line compares them, but so few seeds can't tell. The
+# paper, with much more of everything, shows it clearly: the target's accuracy grows slowly with the source's size, and
+# the number of classes matters less than one thinks.
 #
 # ## 4. From scratch, but longer
 #
-# He and others (2019) trained detectors from random weights. They reached the pretrained ones, **if** they trained
-# longer, even with a tenth of the images (ten thousand). With much fewer, learning from scratch stayed far behind.
+# He and others (2019) trained detectors from random weights. These became as good as pretrained ones, **if** they were
+# trained longer, even with a tenth of COCO's images (ten thousand). With much fewer, scratch stayed far behind.
 # *What do you expect for 5 and for 100 images a class, with a short schedule and one three times as long?* All layers
 # are fine-tuned.
 
 # %% tags=["item-41"]
 CASES = ((5, 12), (5, 36), (100, 3), (100, 9))  # target images a class, epochs
-ahead = {}  # pretrained - scratch, one a seed
+ahead = {}  # pretrained - scratch, one per seed
 for n, epochs in CASES:
     started = sources["digits 0-4 (similar)"](n=5, per_class=n, epochs=epochs)
     ahead[n, epochs] = started - learned_after(per_class=n, epochs=epochs)
@@ -577,9 +584,9 @@ longer = {"5 a class, 36 epochs - 12 epochs": ahead[5, 36] - ahead[5, 12]}
 {case: points(values) for case, values in (ahead | longer).items()}
 
 # %% [markdown]
-# Here more target images close the gap. Do three times the epochs make it smaller, with 5 images a class (the last
-# line)? Three seeds can't tell: we have seen it grow with one thread and shrink with two, by rounding alone.
-# Pretraining makes the result *better* where target images are few.
+# Here more target images nearly close the gap. Do three times the epochs make it smaller, with 5 images a class (the
+# last line)? Three seeds can't tell: we have seen it grow with one CPU thread and shrink with two, by rounding alone.
+# So where target images are few, pretraining makes the result not only faster, but *better*.
 #
 # ### Exercise 3 · a fair verdict (2 points)
 # `verdict(new, old)` gets two lists of accuracies, seed by seed. With $d$ the list of differences new - old, $m$ its
@@ -657,11 +664,11 @@ assert (harm["true labels, 5 layers fine-tuned"] > tuned_harm).all(), "the image
 {name: points(values) for name, values in harm.items()}
 
 # %% [markdown]
-# Probably, to tell apart images that belong together, the filters learned to look at what the target should ignore:
-# frozen, they are worse than four *random* layers, so it isn't only that nothing useful was learned. That is so *here*,
-# with few images and most of the layers. Maennel and others (2020) found that early layers learned from random labels
-# can even make later training faster; the late ones, too special, hide it. Always keep the run *from scratch* as a
-# baseline: without it, nobody would notice the harm.
+# Frozen, these layers are worse than four *random* ones: it isn't only that nothing useful was learned. Probably the
+# filters had to tell apart images that belong together, and learned to look at what the target should ignore. That is
+# so *here*, where the source is small and most layers are carried over. Maennel and others (2020) found that early
+# layers learned from random labels can even make later training faster, an effect that late, too specific layers can
+# hide. Always keep the run *from scratch* as a baseline: without it, nobody would notice the harm.
 #
 # ## 6. The decision table
 #
@@ -673,8 +680,10 @@ assert (harm["true labels, 5 layers fine-tuned"] > tuned_harm).all(), "the image
 # | **a lot** | fine-tune a few or all layers | fine-tune more or all layers, from the pretrained weights |
 #
 # We don't quote it, we *measure* it, with EfficientNet-Lite0 and ImageNet's weights. Similar: 15-Scene. (Without it the
-# digits take its place, though they are no photographs.) Very different: solar cells. Lesson 6 compares fine-tuning
-# with codes and with scratch; we add the earlier stages.
+# digits take its place, though they are no photographs.) Very different: solar cells. Lesson 6 measured such a table
+# with an SVM on two stages; here a softmax classifier is tried on three. (In the code, `LITTLE` and `LOT` are training
+# images a class, `TESTED` test images a class; they are drawn `DRAWS` times for the linear ones, `TUNED` times for
+# fine-tuning.)
 #
 # *Predict: in which of the four cells will an earlier stage win?*
 
@@ -702,7 +711,8 @@ prepared = {name: prepare(name) for name in (SIMILAR, "solar-cells")}
 
 # %% [markdown]
 # We take the **codes** (the mean of each map of a stage; lesson 5) of three stages: after block 4, after block 6, and
-# the network's last maps (the stage "head"; *the head first* below means the new classifier).
+# the network's last maps (the stage that Lite0 calls "head"; their mean is "penultimate" in lesson 7). Where the text
+# says *head first*, it means the new classifier.
 
 # %% tags=["item-36"]
 lite0, STAGES = backbones.load(), ("block4", "block6", "head")
@@ -729,7 +739,7 @@ QUICKLY = {"size": 64, "batch": 16, "epochs": 3, "epochs_last": 0, "all_from": "
 
 
 def fine_tuned(name, per_class):
-    """Test accuracies after fine-tuning, the head first (``helpers.transfer``, as in lesson 6), one a seed."""
+    """Test accuracies after fine-tuning, the head first (``helpers.transfer``, as in lesson 6), one per seed."""
     (images, split), seeds = prepared[name], range(TUNED)
     options = {
         "methods": ["fine_tune"],
@@ -797,10 +807,10 @@ if "15-scene" in sets:
 {cell: points(difference) for cell, difference in earlier.items()}
 
 # %% [markdown]
-# With 15-Scene and the quick budget's 64 pixels, block 6 is the better stage for the scenes, too, which are similar;
-# with the full budget's 224 the last stage is. Lite0 was trained on 224 pixels: in a small image all things have an
-# unusual size, and the last stage, the most specific one, notices it most. "Different" is not only *what* the images
-# show. (Digits, where they stand in for scenes, are of another kind anyway.) And where ± is larger than the
+# At the quick budget's 64 pixels, block 6 is the better stage even for the scenes, which are similar to ImageNet; at
+# the full budget's 224 the last stage is. A likely reason: Lite0 was trained on 224 pixels. In a small image all
+# things have an unusual size, and the last stage is the most specific one. So "different" is not only *what* the
+# images show. (Digits, where they stand in for scenes, are of another kind anyway.) And where ± is larger than the
 # difference, nothing is decided. So a rule in a table is a guess about *your* data: measure.
 #
 # ### Exercise 4 · a rule from the table (3 points)
@@ -873,8 +883,8 @@ rule
 # detector: Lite0's map after block 5, frozen, and **one** 1×1 convolution. At each place of the map it gives 5 numbers:
 # a score, the shift of the box's centre, and the logarithms of its width and height.
 #
-# The scenes are made: a piece of a photograph, pasted on brick, grass or gravel. The test scenes show pieces of *other*
-# photographs (cat and coffee), which its head has never seen, on the same three grounds.
+# We make the scenes ourselves: a piece of a photograph, pasted on brick, grass or gravel. The test scenes show pieces
+# of *other* photographs (cat and coffee), which the detector's head has never seen, on the same three grounds.
 
 # %% tags=["item-43"]
 SEEN = ("astronaut", "rocket", "china", "flower", "camera", "hubble", "retina", "coins")
@@ -1062,9 +1072,9 @@ shown |= {f"{name}, minus scratch": gap for name, gap in harm.items()}
 # %% [markdown]
 # ## What to remember
 # - Domain: what inputs, how often. Task: which labels, which function. Say which of the two changes.
-# - Last layers are specific: with the fifth of the digits 0 to 4, 5 to 9 fell below scratch. Fine-tuning repairs it.
-#   Layers of a very different source served hardly better than random ones up to the fourth; with all five, both
-#   spoiled it. The first three, even random, did little harm here.
+# - Last layers are specific: on five frozen layers that had learned the digits 0 to 4, the digits 5 to 9 fell below
+#   scratch. Fine-tuning repairs it. Four layers of a very different source served hardly better than four random ones;
+#   five of either spoiled the result. The first three, even random, did little harm here.
 # - Pretraining pays most where target images are few. With many, scratch nearly catches up (in He et al. it did, given
 #   a long schedule).
 # - A source can harm. Keep the baseline from scratch, several seeds, and compare seed by seed.
@@ -1074,4 +1084,4 @@ shown |= {f"{name}, minus scratch": gap for name, gap in harm.items()}
 # features in deep neural networks?*, 2014. Huh, Agrawal, Efros, *What makes ImageNet good for transfer learning?*,
 # 2016. He, Girshick, Dollár, *Rethinking ImageNet pre-training*, 2019. Maennel and others, *What do neural networks
 # learn when trained with random labels?*, 2020. Girshick, *Fast R-CNN*, 2015. Ren, He, Girshick, Sun, *Faster R-CNN*,
-# 2015.
+# 2015. Redmon, Divvala, Girshick, Farhadi, *You only look once*, 2016.

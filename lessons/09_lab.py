@@ -110,8 +110,8 @@ assert {"tabby", "Egyptian cat"} & {name for name, _ in seen}, "it names a cat"
 plots.images([datasets.photograph(cat)], title="\n".join(f"{name}: {p:.0%}" for name, p in seen))
 
 # %% [markdown]
-# The course's first lab used VGG16. Its weights need a download of 528 MB. Where they are here, `backbones.available()`
-# names it, `backbones.load("vgg16")` can take the place of our network in your classifier, and its codes are called
+# VGG16 can be used, too. Its weights are a download of 528 MB. If they are on this machine, `backbones.available()`
+# lists the network, `backbones.load("vgg16")` can take the place of ours in your classifier, and its codes are called
 # `"fc7"`. (Sections 3 and 5 keep to Lite0: VGG16 has other stages, and no BatchNorm.)
 
 # %% tags=["item-40"]
@@ -185,8 +185,9 @@ check.score()
 # %% [markdown]
 # ## 2. The task, and a test part that you can't use up
 #
-# Now our images. `lab.Leaderboard` divides them by the set's own protocol. You get `board.labelled`, to learn from and
-# to choose with, and `board.test`: images in random order, **without labels** (all are 0).
+# Now our images. `lab.Leaderboard` divides them as is usual for the set (15-Scene: 100 images a class to learn from,
+# all others to test; solar cells: 75 % and 25 %). You get `board.labelled`, to learn from and to choose with, and
+# `board.test`: images in random order, **without labels** (all are 0).
 
 # %% tags=["item-40"]
 try:
@@ -215,7 +216,7 @@ plots.images(labelled.images[shown], titles, title="ImageNet's classes are not o
 
 # %% [markdown]
 # (Of the scenes ImageNet has one by name: its *seashore* is called *coast*, too. Relatives of others are there: *alp*,
-# *valley*, *grocery store*. Nothing in it is like the solar cells.)
+# *valley*, *grocery store*. It has a *solar dish*, but nothing that looks like our solar cells.)
 #
 # You will make many choices: stage, size, head, augmentation, what to train, rates. *Who may help you to choose?*
 # Not the test part. A score that was used to choose is too good: among many tries, one is lucky.
@@ -227,7 +228,7 @@ plots.images(labelled.images[shown], titles, title="ImageNet's classes are not o
 # - **B** C is chosen by five-fold cross-validation on the training part. The test part is used once.
 # - **C** Training goes on for 30 epochs. The weights of the epoch with the best test score are kept.
 # - **D** 40 settings are tried on a validation part, held out of the training part. The best one is trained again on
-#   both, and tested once.
+#   the whole training part, and tested once.
 # - **E** Every pixel is normalised by the mean and the standard deviation of all images, the test images too.
 # - **F** For each test image, its mirror image is put into the training part, with its label: "augmentation".
 
@@ -266,7 +267,8 @@ check.score()
 # A public leaderboard scores whatever you send. *Can someone climb it without looking at a single image?* Let us try.
 # The labels are coin flips: **nothing can be learnt**, and the true accuracy of any classifier is 50 %. Half of the
 # labels are on the board; the other half is kept for the end. We send 300 lists of coin flips, keep those that the
-# board liked (more than 50 %), and let them vote (Blum & Hardt 2015).
+# board liked (more than 50 %), and let them vote (Blum & Hardt 2015). Beside this plain board stands a *ladder*, a
+# board that tells less; the text after the figure explains it.
 #
 # *Predict the board's score of the vote, and its score on the other half.*
 
@@ -375,8 +377,8 @@ check.score()
 # - The ladder protects an **honest** student from choosing by the test part without noticing.
 # - It does not keep a secret. The labels are files on this machine, and restarting the notebook resets the board.
 # - Your mark comes from the same notebook, run again with `COURSE_LAB_SEED` set to a number that you don't know. All
-#   images are divided anew, and all is trained again. A sound method scores nearly the same: the README has a spread
-#   (one standard deviation) of about one point, so two points more or less happen. Settings tuned to one split fall back,
+#   images are divided anew, and all is trained again. A sound method scores nearly the same: we found a spread
+#   (one standard deviation) of about one point over the splits, so two points more or less happen. Settings tuned to one split fall back,
 #   and labels written down don't fit any more.
 # - Against somebody who copies labels from files, only reading the code helps. Your code will be read.
 #
@@ -407,7 +409,8 @@ board.submit(tiny_classifier(labelled))
 # From here on, *validation* images decide: a fifth of the labelled ones. One division alone is noisy. We take three,
 # with three seeds, and fit the same head (a linear SVM) on different codes.
 #
-# *Predict the order: a stage before the end (block6), the penultimate layer; 96 or 224 pixels.*
+# *Predict the order of three codes: block6 (a stage before the end) at 96 pixels, the penultimate layer at 96, and the
+# penultimate layer at 224.* The table's last row has a softmax head in place of the SVM, on the last of these codes.
 
 # %% tags=["item-40"]
 SEEDS = range(3)
@@ -420,7 +423,7 @@ found = {f"{stage}, {size} px": codes.extract(network, labelled, stage, size=siz
 
 # %% tags=["item-40"]
 def validated(values, kind="svm"):
-    """Validation accuracy of a linear head on codes (N, D), one number a seed."""
+    """Validation accuracy of a linear head on codes (N, D), one number per seed."""
     heads = [linear.fit(values[train], labelled.labels[train], kind=kind, C=3.0) for train, _ in folds]
     return [h.accuracy(values[held], labelled.labels[held]) for h, (_, held) in zip(heads, folds, strict=True)]
 
@@ -495,8 +498,9 @@ check.equal(hole, expected="a")
 check.score()
 
 # %% [markdown]
-# *What does your `choose(results)` say of the table above?* The rule may take smaller images than the best row has. If you
-# take the larger ones, say why in your half page. (The three divisions share images, so the true standard error is larger
+# *What does your `choose(results)` say of the table above?* It may choose a row with smaller images than the best row.
+# If you take the larger images all the same, say why in your half page. (The three divisions share images, so the true
+# standard error is larger
 # than $s/\sqrt{3}$.)
 #
 # ### Augmentation of codes, and how it leaks
@@ -530,7 +534,7 @@ dots({"divide, then mirror": honest, "mirror, then divide": leaky}, "A mirror im
 # %% [markdown]
 # ### Exercise 5 · augmented codes without a leak (2 points)
 # Write `with_views(views, labels, train, held)`. `views` is a list of k tensors (N, D): row i of each is a view of image
-# i. `labels` is (N,); `train` and `held` are index tensors. Return three tensors:
+# i. `labels` is (N,); `train` and `held` are tensors of n and m indices. Return three tensors:
 # 1. the training codes (k·n, D): the training images' rows of the first view, then of the second, and so on;
 # 2. their labels (k·n,);
 # 3. the held-out codes (m, D): for each held-out image, the **mean over its views**.
@@ -578,8 +582,10 @@ check.score()
 # ## 4. How much of the network to train?
 #
 # So far the network was frozen. The lab's classic question: **from scratch, the last layer only, the last blocks, or
-# all?** On a CPU we ask it with few and small images (about 225 images of 96 pixels, one division), on a GPU with all of
-# them at 224. *Predict the order.*
+# all?** On a CPU we ask it with few and small images (about 225 images of 96 pixels, one split), on a GPU with all of
+# them at 224. A plan is a method of lesson 6 and its settings: `epochs_last` are epochs of the last blocks (from
+# `last_from` on), `epochs` those of all stages after that, `body_rate` the learning rate below the head. *Predict the
+# order.*
 
 # %% tags=["item-40"]
 quick = machine.budget() == "quick"
@@ -625,11 +631,11 @@ dots(rows, title, error=error)
 # The number behind ± is the standard error of *one* division, from the number of its validation images: 68 % of such
 # measurements lie that near to the true value. Don't read more into small differences.
 #
-# With the quick run's 225 images, scratch is out of the question. (On the solar cells it may be worse than a coin, or as
-# good as whoever always says *functional*, which is 69 %: it learned from as many defective as functional cells, for a few
-# steps, and calls nearly all of them the same.) And training more of the network is about as good as
-# its last layer: a point or two are within the noise of one division (`used = folds` runs all three). That is a result
-# about *this* many images, pixels and steps. With all images, 224 pixels and more epochs it wins (the README's table).
+# With the quick run's 225 images, training from scratch is out of the question. (On the solar cells it gives nearly
+# all images the same class after so few steps. If that class is *functional*, it is right for 69 % of them; if not, it
+# is worse than a coin.) And training more of the network is about as good as training the last layer only: a point or
+# two are within the noise of one split (`used = folds` in `trained` runs all three). That is a result about *this*
+# many images, pixels and steps. With all images, 224 pixels and more epochs, fine-tuning wins (lesson 6).
 #
 # In the quick run the body's rate is gentle, 0.0001, a fifth of `transfer.Settings`' own: lesson 6 shows what a large rate
 # does to a body that sees few images.
@@ -683,11 +689,11 @@ assert (moving[0] - moving[1]).abs().sum() > 0.2, "training mode: the companions
 # weights and another bias does both. That is how inference programs make networks fast.
 #
 # ### Exercise 6 · fold (2 points)
-# Write `fold(conv, norm)`: an `nn.Conv2d` and the `nn.BatchNorm2d` behind it become a weight, of the shape of
-# `conv.weight`, and a bias (K,), such that the convolution with them gives what `norm(conv(x))` gives in evaluation
-# mode. Compute them from the layers' tensors, without `torch.nn.utils.fusion`. `conv.bias` may be `None`. Example: a
-# 1×1 convolution with weight 3 and bias 2, followed by a norm with weight 4, bias 5, running mean 1, running variance 4
-# and eps 0: weight 6, bias 7.
+# Write `fold(conv, norm)` for an `nn.Conv2d` with K filters and the `nn.BatchNorm2d` behind it. Return the pair
+# `(weight, bias)`, of the shapes of `conv.weight` and (K,), with which the convolution alone gives what
+# `norm(conv(x))` gives in evaluation mode. Compute them from the layers' tensors, without `torch.nn.utils.fusion`, and
+# leave both layers as they are. `conv.bias` may be `None`. Example: a 1×1 convolution with weight 3 and bias 2,
+# followed by a norm with weight 4, bias 5, running mean 1, running variance 4 and eps 0: weight 6, bias 7.
 
 
 # %% tags=["setup"]
@@ -774,10 +780,11 @@ check.score()
 # ### Exercise 8 · the contract (2 points)
 # Write `my_classifier(labelled)`: it takes an `ImageSet` and returns a function `predict(image_set)`, which takes an
 # `ImageSet` and returns class numbers, an int64 tensor (N,). `tiny_classifier` above has this form. It must work for any
-# number of classes, and `predict` must not read `image_set.labels`. The check trains it on 24 toy images. Keep that
-# below ten seconds on one CPU core. When your work is marked, this check runs on one, without a GPU (write
-# `machine.device()`, never `.cuda()`), and is stopped after 30 seconds of computing, or at 3 GB of memory. What was computed
-# from our images isn't there then: write the numbers that you chose (C, size, stage) into this cell.
+# number of classes, and `predict` must not read `image_set.labels`. The check trains it on 24 toy images: keep that
+# below ten seconds on one CPU core. For the mark, the check runs on one CPU core without a GPU (so write
+# `machine.device()`, never `.cuda()`), and is stopped after 30 seconds of computing or at 3 GB of memory. What this
+# lesson's other cells compute (`found`, `results` ...) doesn't exist there: write the numbers that you chose (C, size,
+# stage) into this cell.
 #
 # *Useful:* `codes.extract(network, image_set, size=...)`, `linear.fit(values, labels)` chooses C by cross-validation when
 # you don't give it; `backbones.load(..., classes=len(labelled.classes))`, `backbones.freeze`,
@@ -849,12 +856,12 @@ check.score()
 
 # %% [markdown]
 # ### Exercise 9 · the board (2 points, marked by hand)
-# Train your classifier on `board.labelled`, and submit it: `board.submit(predict)`. Leave in this cell only the
-# classifier that you want to be marked. It will be run again on a division that you don't know; there the board prints its
-# own score, too. On 15-Scene, 89 % and more give 2 points, 80 % and more give 1 point. On the solar
-# cells, 81 % and more give 2 points; less gives 1 point if it is more than the tiny images have there. (The mark is
-# given for the score, not for the board's rounded line. And the board shows the best line *so far*: a classifier that is
-# worse than the tiny images shows theirs.)
+# Train your classifier on `board.labelled`, submit it with `board.submit(predict)`, and keep what that returns in
+# `score`. Submit once only in this cell: the classifier that you want to be marked. For the mark, the notebook is run
+# again on a split that you don't know. There the board also prints the exact score of your submission, and this score
+# counts. 15-Scene: 2 points from 89 % on, 1 point from 80 % on. Solar cells: 2 points from 81 % on; below that, 1
+# point if you are above the tiny images. (Here the board shows the best score *so far*, rounded: if your classifier is
+# worse than the tiny images, you see theirs.)
 
 # %% nbgrader={"grade": true, "grade_id": "leaderboard", "locked": false, "points": 2, "schema_version": 3, "solution": true, "task": false} tags=["item-40"]
 score = ...
@@ -872,8 +879,8 @@ score
 
 # %% [markdown]
 # ### Where does it err?
-# For your half page you need more than one number. Here are the mistakes of the SVM on 224-pixel codes, on the first
-# validation part: the surest ones. (Change the codes to yours.)
+# For your half page you need more than one number. Here are the ten mistakes, on the first validation part, in which
+# the SVM on 224-pixel codes has the highest score for the wrong class. (Put your own codes into `values`.)
 
 # %% tags=["item-40"]
 train, held = folds[0]
@@ -890,9 +897,9 @@ titles = [f"{labelled.classes[truth[i]]}\nsaid: {labelled.classes[said[i]]}" for
 plots.images(labelled.images[held[surest]], titles, columns=5, title=f"The surest of {len(wrong)} mistakes", size=2)
 
 # %% [markdown]
-# *Where* did it look? A softmax head on the same codes has probabilities, and an exact class activation map. *Predict for
-# one of the mistakes: is the evidence for the wrong class somewhere else than that for the right one?* Then click both,
-# and try a photograph of your own.
+# *Where* in the picture is the evidence? A softmax head on the same codes gives probabilities and an exact class
+# activation map (lesson 2). *Predict for one of the mistakes: is the evidence for the wrong class in another place
+# than that for the right one?* Then click on both classes, and try a photograph of your own.
 
 # %% tags=["item-40"]
 softmax = linear.fit(values[train], labelled.labels[train], kind="logistic", C=3.0)
@@ -964,7 +971,7 @@ predictor.Predictor(network, softmax, labelled.classes, choices=mistakes)
 # - Choose on validation images, over several divisions; a difference smaller than its noise decides nothing.
 # - Divide first, augment then. Copies of one image on both sides are a leak.
 # - A test score is worth what was *not* done with it. A ladder slows the leak down; a new division tells the truth.
-# - BatchNorm has a memory beside its weights: frozen means in evaluation mode.
+# - BatchNorm keeps statistics beside its weights. To freeze it, put it into evaluation mode as well.
 #
 # **Papers.** Lazebnik, Schmid, Ponce, *Beyond bags of features: spatial pyramid matching*, 2006. Zhou et al., *Learning
 # deep features for scene recognition using Places database*, 2014. Deitsch et al., *Automatic classification of defective

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,13 @@ def test_every_notebook_has_a_lesson():
 def test_readme_is_in_step():
     for page, text in readme.expected().items():
         assert page.read_text(encoding="utf-8") == text, "run `make notebooks`"
+
+
+def test_what_lesson_6_quotes_stands_in_the_readme():
+    lesson_6 = next(path for path in LESSONS if path.stem.startswith("06")).read_text(encoding="utf-8")
+    quoted = re.findall(r"\d+\.\d ± \d\.\d(?= %)", lesson_6)
+    table = (lesson.ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(quoted) == 4 and all(figure in table for figure in quoted)
 
 
 def test_setup_cell_finds_the_course_from_the_notebooks_folder():

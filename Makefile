@@ -96,8 +96,9 @@ test-lessons: $(READY)
 	@$(PY) -m pytest -m sweep -n $(WORKERS) tests/test_lessons.py
 
 bench: $(READY)
-	@for part in training step waiting codes heads augment processes time_to_accuracy growth explorers; do COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || exit 1; done
-	@$(PY) -m tools.readme
+	@failed=; for part in training step waiting codes heads augment processes time_to_accuracy growth explorers; do \
+	  COURSE_DEVICE=$(DEVICE) $(PY) benchmarks/$$part.py || failed="$$failed $$part"; done; \
+	$(PY) -m tools.readme; [ -z "$$failed" ] || { echo "These failed:$$failed"; exit 1; }
 
 lint: $(READY)
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .

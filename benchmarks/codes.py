@@ -140,7 +140,7 @@ def main() -> None:
             arms["ONNX Runtime's own"] = onnx_arm(network, image_set.images)
         print(f"{name}, {options.size} pixels")
         figures[name] = take_turns(arms, options.rounds)
-    keep(f"codes-{machine.device().type}", figures, "images/s", settings=vars(options))
+        keep(f"codes-{machine.device().type}", figures, "images/s", settings=vars(options))
 
 
 if __name__ == "__main__":

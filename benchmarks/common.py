@@ -58,14 +58,16 @@ def where() -> dict[str, str]:
 
 
 def keep(name: str, figures: dict[str, dict[str, list[float]]], unit: str, **more) -> None:
-    """Print medians and ratios, and write benchmarks/results/<name>.json: {case: {arm: [figure a round]}}."""
-    for case, arms in figures.items():
-        best = max((m for values in arms.values() if math.isfinite(m := statistics.median(values))), default=math.nan)
-        print(f"{name}, {case} ({unit}; median of {len(next(iter(arms.values())))} rounds)")
-        for arm, values in arms.items():
-            middle = statistics.median(values)
-            span = f"({min(values):.2f} - {max(values):.2f})"
-            print(f"  {arm:24s} {middle:10.2f}  {middle / best:6.2f} of the highest  {span}")
+    """Print the last case's medians and ratios, and write benchmarks/results/<name>.json: {case: {arm: [figure a
+    round]}}. Called after each case: an interruption loses only the one that was measured."""
+    case, arms = list(figures.items())[-1]
+    medians = {arm: statistics.median(values) for arm, values in arms.items()}
+    choose = max if unit.endswith("/s") else min
+    best = choose(filter(math.isfinite, medians.values()), default=math.nan)
+    print(f"{name}, {case} ({unit}; median of {len(next(iter(arms.values())))} rounds)")
+    for arm, values in arms.items():
+        span = f"({min(values):.2f} - {max(values):.2f})"
+        print(f"  {arm:24s} {medians[arm]:10.2f}  {medians[arm] / best:6.2f} times the best  {span}")
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"unit": unit, "figures": figures, "where": where(), **more}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")

@@ -114,9 +114,7 @@ def main() -> None:
             write(Path(folder) / "images", n)
             found = child("grow", Path(folder) / "images", cache=folder)
             figures[f"{n:,} images"] = {stage: [round(value, 2)] for stage, value in found.items()}
-            print(f"{n:,} images", {stage: round(value, 2) for stage, value in found.items()}, flush=True)
-    if figures:
-        keep("growth", figures, "seconds, and MB", settings=vars(options))
+            keep("growth", figures, "seconds, and MB", settings=vars(options))
     if not options.streamed:
         return
     if not (sys.platform == "linux" and os.geteuid() == 0 and os.access(GROUP.parent, os.W_OK)):

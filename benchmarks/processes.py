@@ -21,23 +21,26 @@ from common import ROOT, keep, take_turns
 from helpers import machine
 
 
-def measure(method: str, processes: int, threads: int) -> float:
+def measure(method: str, processes: int, threads: int, per_class: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.jsonl"
         launch = (
             ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
         )
         command = [sys.executable, *launch, "-m", "helpers.transfer", "--data", "solar-cells", "--methods", method]
-        command += ["--seeds", "1", "--budget", "quick", "--per-class", "100", "--json", str(results)]
+        command += ["--seeds", "1", "--budget", "quick", "--per-class", str(per_class)]
+        command += ["--json", str(results)]
         environment = os.environ | {"COURSE_CACHE": folder, "OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
         subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
         row = json.loads(results.read_text())
         epochs = ("epochs_scratch",) if method == "scratch" else ("epochs", "epochs_last")
-        return row["train_images"] * sum(row["settings"][name] for name in epochs) / row["seconds"]
+        return 2 * per_class * sum(row["settings"][name] for name in epochs) / row["seconds"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="*", default=["scratch", "fine_tune"])
+    parser.add_argument("--per-class", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     gpus = torch.cuda.device_count() if machine.device().type == "cuda" else 0
@@ -48,11 +51,11 @@ def main() -> None:
     shapes = {"1 process": (1, os.cpu_count()), f"{many} processes": (many, max(1, os.cpu_count() // many))}
     if not gpus:
         shapes = {"1 process, 1 thread": (1, 1)} | shapes
-    figures = {
-        method: take_turns({name: partial(measure, method, *shape) for name, shape in shapes.items()}, options.rounds)
-        for method in ("scratch", "fine_tune")
-    }
-    keep(f"processes-{machine.device().type}", figures, "images/s", settings=vars(options))
+    figures = {}
+    for method in options.methods:
+        arms = {name: partial(measure, method, *shape, options.per_class) for name, shape in shapes.items()}
+        figures[method] = take_turns(arms, options.rounds)
+        keep(f"processes-{machine.device().type}", figures, "images/s", settings=vars(options))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def main() -> None:
             for arm, (quick, memory) in ARMS.items()
         }
         figures[case] = take_turns(ready, options.rounds)
-    keep(f"step-cpu-{torch.backends.cpu.get_cpu_capability().lower()}", figures, "ms", settings=vars(options))
+        keep(f"step-cpu-{torch.backends.cpu.get_cpu_capability().lower()}", figures, "ms", settings=vars(options))
 
 
 if __name__ == "__main__":

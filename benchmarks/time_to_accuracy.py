@@ -4,8 +4,13 @@ Each arm is a process of its own, with empty caches; its imports and its evaluat
 folders, 100 images a class to learn from, Lite0 at 224 pixels.
 
 - ours, codes + SVM: ``helpers.transfer``'s extraction;
+- PyTorch's codes + LinearSVC: the same method with what everybody has: workers that decode, the network in
+  channels_last, scikit-learn's choice of C among the same values;
 - plain loop: a new last layer, then fine-tuning of everything, the test accuracy after each epoch, workers that decode;
 - fastai: ``vision_learner`` with its own head, ``fine_tune`` at its default rates, likewise (where it is installed).
+
+The last two are another method than the first two: fine-tuning. With ``--arms`` the other arms' figures stay in the
+result, as they were measured before.
 
 A figure is the moment at which the accuracy was reached, infinity where the allowed epochs were not enough; the curves
 show how far each arm came.
@@ -27,7 +32,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from common import keep, take_turns
+from common import RESULTS, keep, take_turns
 from torch.nn import functional as F
 from training import WORKERS, write
 
@@ -43,6 +48,29 @@ def ours(folder: str, seed: int, enough: float) -> list[tuple[float, float]]:
     split = datasets.Split(*_parts(image_set.labels, seed))
     result = transfer.run("extract", image_set, split=split, size=224, views="one", progress=False)
     return [(time.time(), result.accuracy)]
+
+
+def with_scikit_learn(folder: str, seed: int, enough: float) -> list[tuple[float, float]]:
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.preprocessing import normalize
+    from sklearn.svm import LinearSVC
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    from helpers import backbones, linear
+
+    files = ImageFolder(folder, transforms.Compose([transforms.Resize((224, 224)), transforms.PILToTensor()]))
+    device = machine.device()
+    network = backbones.load().to(device, memory_format=torch.channels_last).eval()
+    found = []
+    with torch.inference_mode():
+        for pixels, _ in torch.utils.data.DataLoader(files, 64, num_workers=WORKERS):
+            found.append(network.codes(pixels.to(device).float().contiguous(memory_format=torch.channels_last)).cpu())
+    values, labels = normalize(torch.cat(found).numpy()), torch.tensor(files.targets)
+    train, test = (rows.numpy() for rows in _parts(labels, seed))
+    grid = GridSearchCV(LinearSVC(), {"C": list(linear.CHOICES)}, cv=5, n_jobs=-1)
+    score = grid.fit(values[train], labels.numpy()[train]).score(values[test], labels.numpy()[test])
+    return [(time.time(), float(score))]
 
 
 def _parts(labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -148,11 +176,17 @@ def with_fastai(folder: str, seed: int, enough: float) -> list[tuple[float, floa
     return reached
 
 
-ARMS = {"ours, codes + SVM": ours, "plain loop": plain, "fastai, fine_tune": with_fastai}
+ARMS = {
+    "ours, codes + SVM": ours,
+    "PyTorch's codes + LinearSVC": with_scikit_learn,
+    "plain loop": plain,
+    "fastai, fine_tune": with_fastai,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arms", nargs="*", choices=ARMS, default=list(ARMS))
     parser.add_argument("--accuracy", type=float, default=0.89)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--one", nargs=3, metavar=("ARM", "FOLDER", "SEED"), help=argparse.SUPPRESS)
@@ -180,13 +214,21 @@ def main() -> None:
         scenes = datasets.load("15-scene", size=256)
     except datasets.NotHere:  # a line has said so
         return
-    ready = [arm for arm in ARMS if "fastai" not in arm or importlib.util.find_spec("fastai")]
+    ready = [arm for arm in options.arms if "fastai" not in arm or importlib.util.find_spec("fastai")]
     with tempfile.TemporaryDirectory() as folder:
         write(scenes, Path(folder))
         figures = take_turns({arm: partial(measure, arm, folder) for arm in ready}, options.rounds)
     case = f"15-Scene, {options.accuracy:.0%} on the test part"
     settings = vars(options) | {"epochs": EPOCHS}
-    keep(f"time-to-accuracy-{machine.device().type}", {case: figures}, "seconds", curves=curves, settings=settings)
+    name = f"time-to-accuracy-{machine.device().type}"
+    more = {"curves": curves, "settings": settings}
+    if (before := RESULTS / f"{name}.json").exists() and set(options.arms) != set(ARMS):
+        old = json.loads(before.read_text())
+        for arm, seconds in old["figures"].get(case, {}).items():
+            if arm not in figures:
+                figures[arm], curves[arm] = seconds, old["curves"][arm]
+        more["note"] = f"measured in this run: {', '.join(ready)}; the others before"
+    keep(name, {case: figures}, "seconds", **more)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ The same images (files on the disk), network, image size, batch and crops-and-fl
 
 - ours: ``helpers.training.fit``;
 - plain loop: dataset, workers, transforms, loop and ``.item()`` as in the usual PyTorch tutorial;
-- fastai, Lightning: their own loaders and loops, where they are installed (``pip install fastai lightning``);
+- fastai, Lightning: their own loaders and loops, channels_last, where they are installed (``pip install fastai
+  lightning``);
 - ceiling: PyTorch's forward, backward and step on one batch that is there already, channels_last. Only other kernels
   can be faster: ours has one, for small depthwise maps (``helpers.depthwise``);
 - ceiling, compiled (``--compiled``): the same through ``torch.compile``, its minute of compiling left out.
@@ -120,9 +121,8 @@ def with_fastai(name: str, folder: Path, images: int, size: int, batch: int, pre
         persistent_workers=ON_GPU,
     )
     learner = Learner(data, network(name, data.c), loss_func=CrossEntropyLossFlat(), cbs=[Clock()])
-    if ON_GPU:
-        learner.to_channelslast()  # and fp16
-    elif precision == "bf16":
+    learner.to_channelslast(use_amp=ON_GPU)  # and on a GPU fp16
+    if not ON_GPU and precision == "bf16":
         learner.to_bf16()
     with learner.no_bar(), learner.no_logging():
         learner.fit_one_cycle(2)
@@ -145,7 +145,8 @@ def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, 
             self.seconds = time.perf_counter() - self.start
 
         def training_step(self, parts, _):
-            return F.cross_entropy(self.net(parts[0].float()), parts[1])
+            pixels = parts[0].float().contiguous(memory_format=torch.channels_last)
+            return F.cross_entropy(self.net(pixels), parts[1])
 
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=1e-3, momentum=0.9)
@@ -160,8 +161,8 @@ def with_lightning(name: str, folder: Path, images: int, size: int, batch: int, 
     half = training._half(precision, machine.device())
     precision = {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[half]
     module = Module()
+    module.net.to(memory_format=torch.channels_last)  # as PyTorch's guide to tuning advises, on a CPU too
     if ON_GPU:
-        module.net.to(memory_format=torch.channels_last)
         quiet["benchmark"] = True
     lightning.Trainer(max_epochs=2, precision=precision, **quiet).fit(module, loader)
     return len(loader.dataset) / module.seconds
@@ -254,6 +255,7 @@ def main() -> None:
         last = "Lightning" if "Lightning" in arms else "plain loop"
         arms |= {f"{last}, memory kept": (arms[last][0], "kept"), "ceiling, system's memory": (ceiling, "system")}
     arms |= {"ceiling, compiled": (partial(ceiling, how="compiled"), "kept")} if options.compiled else {}
+    kind = machine.device().type + ("" if options.precision == "auto" else f"-{options.precision}")
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         write(the_images(options.images), Path(folder))
@@ -265,8 +267,7 @@ def main() -> None:
             else:
                 ready = {arm: partial(apart, measure, *what, memory=memory) for arm, (measure, memory) in arms.items()}
             figures[name] = take_turns(ready, options.rounds)
-    kind = machine.device().type + ("" if options.precision == "auto" else f"-{options.precision}")
-    keep(f"training-{kind}", figures, "images/s", settings=vars(options))
+            keep(f"training-{kind}", figures, "images/s", settings=vars(options))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def beside(other: str, *given: int) -> Iterator[None]:
     process = spawn.Process(target=OTHERS[other], args=(ready, *given), daemon=True)
     process.start()
     try:
-        ready.wait()
+        while not ready.wait(1):
+            if not process.is_alive():
+                raise RuntimeError(f"{other}: the other process ended before it began to work.")
         yield
     finally:
         process.kill()
@@ -83,7 +85,7 @@ def main() -> None:
             print(case)
             given = other, size, options.batch, options.steps
             figures[case] = take_turns({arm: partial(waiting, n, *given) for arm, n in ARMS.items()}, options.rounds)
-    keep("waiting-cpu", figures, "ms", settings=vars(options))
+            keep("waiting-cpu", figures, "ms", settings=vars(options))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from grading.collect import Submission, collect, who
 from grading.gradebook import Marks, forget
 from grading.sandbox import Limits, protection
 from grading.tasks import Lesson
-from tools import lesson
+from tools import lesson, rules
 from tools.release import find_lesson
 
 FOLDER = ROOT / "build" / "grading"
@@ -202,8 +202,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--memory", type=int, default=Limits.memory, help="the most MB a submission may take")
     parser.add_argument("--lessons", type=Path, default=lesson.LESSONS, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if not hasattr(os, "fork"):
+        print("Not graded: grading needs Linux or macOS. On Windows use WSL, or a container (docs/teaching.md).")
+        return 1
     try:
         course = Lesson(find_lesson(options.lesson, options.lessons))
+        for problem in (one for one in rules.problems(course.source) if "points" in one):
+            print(f"In the lesson, so for everybody: {problem}")
         others = [Lesson(path) for path in lesson.sources(options.lessons) if path != course.source]
         ids = {one.name: tasks.grade_ids(one.full) for one in [course, *others]}
         folder = options.folder / course.name

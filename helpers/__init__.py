@@ -7,11 +7,11 @@ on: ``machine.keep_memory``.)
 
 - ``arithmetic``, up to ``WHOLE`` (167, 328): sizes, parameters, multiply-adds, receptive fields;
 - ``datasets`` (248): image sets, and how they are split;
-- ``backbones`` (313): pretrained networks with named stages; freezing, and a learning rate for each stage;
-- ``codes``, up to ``_runner`` (207, 296): the features of an image set, computed once;
-- ``linear`` (181): the classifier on codes;
-- ``training``, up to ``_Stepper`` (272, 455): the training loop, and what is measured;
-- ``transfer``, up to ``compare`` (265, 391): from scratch, codes and fine-tuning, compared.
+- ``backbones`` (332): pretrained networks with named stages; freezing, and a learning rate for each stage;
+- ``codes``, up to ``_runner`` (208, 296): the features of an image set, computed once;
+- ``linear``, up to ``_choose`` (88, 186): the classifier on codes;
+- ``training``, up to ``_Stepper`` (283, 485): the training loop, and what is measured;
+- ``transfer``, up to ``compare`` (273, 398): from scratch, codes and fine-tuning, compared.
 
 **With one lesson**: ``visualise`` (2), ``probes`` and ``live`` (3), ``augmentation``, ``learnable`` and
 ``strengths`` (4), ``handmade`` (5), ``tuning`` (6), ``embedding`` (7), ``layers`` and ``detector`` (8), ``lab`` (9).

@@ -114,7 +114,9 @@ class PCALighting:
             raise ValueError(f"fitted to images of {len(self.values)} channels, but these have {images.shape[1]}.")
         device = images.device
         alphas = torch.randn(len(images), len(self.values), generator=generator, device=device) * self.sigma
-        offsets = (alphas * self.values.to(device)) @ self.directions.to(device).T  # (N, C)
+        offsets = (alphas * self.values.to(device, non_blocking=True)) @ self.directions.to(
+            device, non_blocking=True
+        ).T  # (N, C)
         return images + 255 * offsets[:, :, None, None]
 
 

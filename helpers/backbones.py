@@ -36,7 +36,8 @@ class Preprocess:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
 
 
-# Stage -> "first module:last module". The stage's values are what its last module returns, always after the ReLU.
+# Stage -> "first module:last module". The stage's values are what its last module returns, after the ReLU where it
+# ends with one (an EfficientNet block does not, nor does DenseNet's).
 # "penultimate" (what the last layer is given) and "logits" are added to every network.
 _SPANS: dict[str, dict[str, str]] = {
     "alexnet": {
@@ -84,7 +85,9 @@ class Backbone(nn.Module):
         self.name, self.net, self.preprocess = name, net, preprocess
         self.keep_norms_still = True
         self._spans = spans
-        self._head_name = next(n for n, m in reversed(list(net.named_modules())) if isinstance(m, nn.Linear))
+        self._head_name = next((n for n, m in reversed(list(net.named_modules())) if isinstance(m, nn.Linear)), "")
+        if not self._head_name:
+            raise ValueError(f"{name} has no fully connected layer (nn.Linear) to replace: take another network.")
         self.register_buffer("_mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
 
@@ -120,7 +123,8 @@ class Backbone(nn.Module):
     def look(self, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         """What several stages, or modules of ``net``, return, in one pass that stops at the last of them.
 
-        Returns {layer: (N, C, H', W')}. Raises ValueError for a layer that the network hasn't.
+        Returns {layer: (N, C, H', W')}, (N, D) from the fully connected part on. Raises ValueError for a layer that the
+        network hasn't.
         """
         modules = dict(self.net.named_modules()) | {"penultimate": self.head}
         if unknown := [name for name in layers if self.module(name) not in modules]:
@@ -159,7 +163,8 @@ class Backbone(nn.Module):
         super().train(mode)
         if self.keep_norms_still:
             for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.weight.requires_grad:
+                learns = all(weight.requires_grad for weight in module.parameters())
+                if isinstance(module, nn.modules.batchnorm._BatchNorm) and not learns:
                     module.eval()
         return self
 
@@ -177,7 +182,7 @@ class Backbone(nn.Module):
         digest = hashlib.sha256(f"{self.name} {self.preprocess}".encode())
         for name, value in self.net.state_dict().items():
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().view(-1).numpy())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())  # of any type
         return digest.hexdigest()
 
 
@@ -205,7 +210,7 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, classes: 
         preprocess = Preprocess(224, 0.875, _IMAGENET_MEAN, _IMAGENET_STD)
     else:
         net = weights.from_timm(name, pretrained)
-        spans = {f["module"].split(".")[-1]: f"{f['module']}:{f['module']}" for f in net.feature_info}
+        spans = _timm_spans(net)
         config = net.default_cfg
         scaled = (tuple(255 * value for value in config[key]) for key in ("mean", "std"))
         preprocess = Preprocess(config["input_size"][-1], config["crop_pct"], *scaled)
@@ -213,6 +218,19 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, classes: 
     if classes is not None:
         replace_head(backbone, classes)
     return backbone.eval()
+
+
+def _timm_spans(net: nn.Module) -> dict[str, str]:
+    """Stages as timm lists them, by the module that ends each; what lies before it belongs to it."""
+    ends = [stage["module"] for stage in net.feature_info]
+    modules = [name for name, _ in net.named_modules() if name]
+    names = [end.rpartition(".")[2] for end in ends]
+    spans, start = {}, modules[0]
+    for name, end in zip(names, ends, strict=True):
+        spans[name if names.count(name) == 1 else end] = f"{start}:{end}"
+        behind = modules[modules.index(end) + 1 :]
+        start = next((other for other in behind if not other.startswith(f"{end}.")), end)
+    return spans
 
 
 def available() -> tuple[str, ...]:
@@ -245,13 +263,14 @@ def predict(backbone: Backbone, image: Image.Image | str | Path, top: int = 5) -
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while, then the mode that was."""
-    was = model.training
+    """Evaluation mode for a while, then each part's mode as it was."""
+    was = {module: module.training for module in model.modules()}
     model.eval()
     try:
         yield
     finally:
-        model.train(was)
+        for module, mode in was.items():
+            module.training = mode
 
 
 def replace_head(backbone: Backbone, classes: int) -> nn.Linear:

@@ -227,7 +227,7 @@ def few_shot(labels: torch.Tensor, per_class: int, seed: int = 0, classes: Seque
 def hold_out(
     labels: torch.Tensor, fraction: float, seed: int = 0, strata: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(train, validation) indices (int64, sorted) into ``labels``; ``round(fraction * N)`` are held out.
+    """(train, validation) indices (int64, sorted) into ``labels``; about ``fraction * N`` are held out.
 
     Each stratum (each class when ``strata`` is None) gives its share, to within one image; a stratum of a single
     image stays in train. Pass ``labels[train]`` and index ``train`` with the result to hold out of a training part.

@@ -19,7 +19,11 @@ LARGEST_FILE = 300_000_000  # bytes; an image file above this is not read
 
 @dataclass
 class Listing:
-    """What an image set consists of, before anything is decoded. ``read(i)`` gives the bytes of file ``i``."""
+    """What an image set consists of, before anything is decoded. ``read(i)`` gives the bytes of file ``i``.
+
+    ``part``, ``soft``, ``strata`` and ``train_per_class`` are those of ``datasets.ImageSet``; ``size`` is that of the
+    images when nobody asks for another, ``notes`` are lines to print.
+    """
 
     name: str
     files: list[str]

@@ -49,7 +49,9 @@ def fit(
     seed: int = 0,
     classes: int | None = None,
 ) -> LinearHead:
-    """Fit a linear head on codes (N, D) and labels (N,).
+    """Fit a linear head on codes (N, D) and labels (N,), whole numbers from 0.
+
+    Raises ValueError where they don't fit each other, or aren't numbers.
 
     Args:
         kind: "svm" (squared hinge, one class against the rest: what ``LinearSVC`` minimises, but
@@ -62,6 +64,9 @@ def fit(
         raise ValueError(f"kind is {kind!r}: it must be 'svm' or 'logistic'.")
     if len(values) != len(labels):
         raise ValueError(f"{len(values)} codes, but {len(labels)} labels.")
+    if len(labels) == 0 or labels.is_floating_point():
+        raise ValueError(f"labels must be whole numbers, one at least: they are {len(labels)} of {labels.dtype}.")
+    labels = labels.long()
     if broken := int((~values.isfinite().flatten(1).all(1)).sum()):
         raise ValueError(f"{broken} of {len(values)} codes hold NaN or infinity: look at the images they come from.")
     classes = classes or int(labels.max()) + 1
@@ -149,7 +154,7 @@ def _minimise(
 
     # In these units the curvature at the start is about 1 in all directions.
     scores = _scores(x, weight, bias)
-    bent = 2.0 * (signs * scores < 1) if kind == "svm" else scores.softmax(2) * (1 - scores.softmax(2))
+    bent = 2.0 * (signs * scores < 1) if kind == "svm" else (chances := scores.softmax(2)) * (1 - chances)
     share = C * (bent * inside[:, :, None]).mean(0)  # (P, K): the second derivative of the errors, of the mean code
     unit, unit_bias = (1 + share * spread[:, None, None]).rsqrt(), (1 + share * len(x)).rsqrt()
     weight, bias = (weight / unit).requires_grad_(), (bias / unit_bias).requires_grad_()

@@ -38,7 +38,12 @@ Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 @dataclass
 class History:
-    """What happened in each epoch. ``stopped`` is "finished", "interrupted" or "diverged"."""
+    """What happened in each epoch: a dictionary of "epoch" (from 1), "train_loss", "train_accuracy", "rate", "seconds",
+    and "validation_loss" and "validation_accuracy" where there is a validation set.
+
+    ``best``: the place in ``epochs`` (from 0) whose weights the model has; -1 when none was finished. ``stopped`` is
+    "finished", "interrupted" or "diverged".
+    """
 
     epochs: list[dict] = field(default_factory=list)
     best: int = -1
@@ -104,16 +109,18 @@ def fit(
 
     Args:
         train, validation: image sets. ``validation`` chooses the best epoch, so it must never be the test set; without
-            one, the last epoch is kept.
+            one, the last finished epoch is kept.
         rate, groups: the highest learning rate, or an optimiser's groups (``backbones.parameter_groups``).
         optimiser: "adamw", or "sgd" (momentum 0.9, Nesterov).
         schedule: "onecycle" (Smith & Topin 2017; momentum falls to 0.85 while the rate is high) or "constant".
+        weight_decay: of all weights (``backbones.parameter_groups`` spares biases and norms), where a group has none.
         size: train on images of this many pixels a side (the images' own when ``None``).
         soft: learn the set's soft labels (probabilities) in place of its hard ones.
         precision: "auto" (on CUDA bf16, or fp16 where the GPU has no bf16; else float32), "float32", "bf16", "fp16".
         checkpoint: a file, written after each epoch. When it is there already, training goes on from it, and ends with
             the same weights as if it had not been interrupted.
-        on_epoch: called after each epoch with the model and the history so far.
+        on_epoch: called after each epoch with the model and the history so far. What it changes in the model stays.
+        seed: of the order, the augmentation and dropout. Python's, NumPy's and PyTorch's random numbers start from it.
 
     On a GPU the forward and backward pass are recorded in the first steps and replayed (``helpers.replay``): what a
     model's ``forward`` does in Python beside its layers (it counts its calls, say) happens in those steps only.
@@ -138,15 +145,15 @@ def fit(
         model, groups, optimiser, rate, weight_decay, schedule, steps, precision, label_smoothing, device
     )
     unchanged = steps if on_epoch is None else batches  # steps; on_epoch may change the model
-    here = device.type == "cuda" and device.index in (None, torch.cuda.current_device())  # another GPU's isn't recorded
-    stepper.replay.possible = here and parallel.count() == 1 and unchanged >= _WORTH_RECORDING
+    own_gpu = device.type == "cuda" and device.index in (None, torch.cuda.current_device())  # no other's is recorded
+    stepper.replay.possible = own_gpu and parallel.count() == 1 and unchanged >= _WORTH_RECORDING
     history, best_state = History(), None
     settings = ""
     if checkpoint is not None:
-        rates = [(group.get("lr"), group.get("weight_decay")) for group in groups or ()] or (rate, weight_decay)
+        rates = [(group.get("lr", rate), group.get("weight_decay", weight_decay)) for group in groups or ({},)]
         what = (epochs, batch, size, seed, optimiser, schedule, rates, soft, label_smoothing, precision, keep_best)
         sets = [images and images.fingerprint for images in (train, validation)]
-        settings = f"{what} {re.sub(' at 0x[0-9a-fA-F]+', '', repr(augment))} {sets}"
+        settings = f"{what} {_described(augment)} {sets}"
         if Path(checkpoint).exists():
             best_state = _resume(Path(checkpoint), settings, model, stepper, history)
 
@@ -180,28 +187,27 @@ def fit(
             row = {"epoch": epoch + 1, "train_loss": loss_sum.item() / seen, "train_accuracy": correct.item() / seen}
             row |= {"rate": stepper.last_rate, "seconds": time.perf_counter() - start}
             if small is not None:
-                metrics = evaluate(model, small, batch=max(batch, 128))
+                metrics = evaluate(model, small, batch=max(batch, 128), precision=precision)
                 row |= {"validation_loss": metrics.loss, "validation_accuracy": metrics.accuracy}
             if lost := [value for value in row.values() if not math.isfinite(value)]:
                 history.stopped = "diverged"
                 print(
                     f"The loss is {lost[0]} in epoch {epoch + 1}: training stops. The likely cause is a "
                     f"learning rate that is too high (it reached {max(g['lr'] for g in stepper.groups):g}): try a "
-                    "tenth of it."
+                    "tenth of it. (Or some image, or what augment makes of one, holds NaN.)"
                 )
                 break
             history.epochs.append(row)
-            if small is None or not keep_best:
-                history.best = epoch
-            elif history.best < 0 or _score(row) > _score(history.epochs[history.best]):
-                history.best = epoch
-                best_state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-            kept = (model, stepper, history, best_state)
-            if checkpoint is not None and parallel.first() and not _save(Path(checkpoint), settings, *kept):
-                checkpoint = None
+            choose = small is not None and keep_best and history.best >= 0
+            if better := not choose or _score(row) > _score(history.epochs[history.best]):
+                history.best, best_state = epoch, _copied(model)
             if on_epoch is not None:
                 on_epoch(model, history)
                 stepper.replay.forget()
+                best_state = _copied(model) if better else best_state  # it may have changed the model
+            kept = (model, stepper, history, best_state)
+            if checkpoint is not None and parallel.first() and not _save(Path(checkpoint), settings, *kept):
+                checkpoint = None
     except KeyboardInterrupt:
         history.stopped = "interrupted"
         print(f"Interrupted: the history holds the {len(history.epochs)} finished epochs.")
@@ -223,8 +229,12 @@ def evaluate(
     size: int | None = None,
     batch: int = 128,
     flip: bool = False,
+    precision: str = "auto",
 ) -> Metrics:
-    """Loss, accuracies and probabilities of ``model`` on an image set; ``flip`` averages over mirrored copies too."""
+    """Loss, accuracies and probabilities of ``model`` on an image set; ``flip`` averages over mirrored copies too.
+
+    size, precision: as in ``fit``.
+    """
     if len(image_set) == 0:
         raise ValueError(f"{image_set.name} holds no image here: there is nothing to measure.")
     device = _where(model)
@@ -237,7 +247,7 @@ def evaluate(
         for start in range(mine.start, max(mine.stop, mine.start + 1), batch):  # a share may be empty
             pixels = image_set.images[start : min(start + batch, mine.stop)].to(device, non_blocking=True).float()
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-            with _autocast("auto", device):
+            with _autocast(precision, device):
                 probabilities = model(pixels).float().softmax(1)
                 if flip:
                     probabilities = (probabilities + model(pixels.flip(-1)).float().softmax(1)) / 2
@@ -276,7 +286,8 @@ class _Stepper:
     def __init__(
         self, model, groups, optimiser, rate, weight_decay, schedule, steps, precision, smoothing, device
     ) -> None:
-        parameters = groups or [{"params": [p for p in model.parameters() if p.requires_grad]}]
+        everything = [{"params": [p for p in model.parameters() if p.requires_grad]}]
+        parameters = [dict(group) for group in groups or everything]  # copies: the schedule writes its rates into them
         if not any(len(group["params"]) for group in parameters):
             raise ValueError("Every weight of the model is frozen: there is nothing to learn.")
         self.model, self.device, self.precision, self.smoothing = model, device, precision, smoothing
@@ -340,9 +351,11 @@ class _Stepper:
         return loss_sum, right
 
     def state(self) -> dict:
-        return {name: getattr(self, name).state_dict() for name in ("optimiser", "schedule", "scaler")}
+        parts = {name: getattr(self, name).state_dict() for name in ("optimiser", "schedule", "scaler")}
+        return parts | {"pieces": self.pieces}
 
     def load(self, state: dict) -> None:
+        self.pieces = state["pieces"]
         for name in ("optimiser", "schedule", "scaler"):
             getattr(self, name).load_state_dict(state[name])
 
@@ -422,6 +435,22 @@ def _free(device: torch.device) -> float:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
 
 
+def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _described(augment: Augment | None) -> str:
+    """A text that changes with an augmentation, but not from process to process, as addresses do."""
+    code = getattr(augment, "__code__", None)  # a function's: all lambdas have one name
+    inside = code and (
+        code.co_code,
+        code.co_names,
+        code.co_consts,
+        [c.cell_contents for c in augment.__closure__ or ()],
+    )
+    return re.sub(" at 0x[0-9a-fA-F]+", "", f"{augment!r} {inside}")
+
+
 def _score(row: dict) -> tuple[float, float]:
     return row["validation_accuracy"], -row["validation_loss"]
 
@@ -429,6 +458,7 @@ def _score(row: dict) -> tuple[float, float]:
 def _save(path: Path, settings: str, model: nn.Module, stepper: _Stepper, history: History, best: dict | None) -> bool:
     """Written aside, then moved: a kill at any moment leaves the old file or the new one. False where it can't be."""
     state = {"settings": settings, "model": model.state_dict(), "epochs": history.epochs, "best": history.best}
+    best = None if history.best == len(history.epochs) - 1 else best  # else it would be there twice
     whole = io.BytesIO()  # torch's own writing to a file words "no space" in no way that a student could read
     torch.save(state | {"best_state": best} | stepper.state(), whole)
     if why := machine.keep(path, whole.getbuffer()):  # hours of training are worth more than their checkpoint
@@ -452,4 +482,4 @@ def _resume(path: Path, settings: str, model: nn.Module, stepper: _Stepper, hist
         model.load_state_dict(before)
         return None
     history.epochs, history.best = state["epochs"], state["best"]
-    return state["best_state"]
+    return state["best_state"] or _copied(model)

@@ -116,10 +116,17 @@ def run(
         split: the set's own protocol with ``seed`` when ``None``.
         cache: take the result of the very same experiment (code, network, images, settings, device) from the disk.
         changes: values of ``Settings`` other than the budget's.
+
+    Raises:
+        ValueError: the method or the budget isn't known, or there are too few images.
+        NoWeights: see ``backbones.load``.
+        RuntimeError: the training diverged.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}: it must be one of {', '.join(METHODS)}.")
     budget = budget or machine.budget()
+    if budget not in SETTINGS:
+        raise ValueError(f"budget is {budget!r}: it must be one of {', '.join(SETTINGS)}.")
     settings = dataclasses.replace(SETTINGS[budget], **changes)
     split = split or datasets.split(image_set, seed)
     rows = split.train

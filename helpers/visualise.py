@@ -68,7 +68,7 @@ class Strongest:
 
 @torch.no_grad()  # not inference_mode: the network's weights, moved below, must stay usable for gradients
 def strongest(
-    backbone: Backbone, image_set: ImageSet, layers: Sequence[str], *, inside: bool = True, batch: int = 32
+    backbone: Backbone, image_set: ImageSet, layers: Sequence[str], *, inside: bool = True, batch: int = 16
 ) -> dict[str, Strongest]:
     """Run an image set through the network once, and keep the strongest unit of each channel of some layers.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from grading.judge import binds, needs
+from grading.lookup import binds, needs
 from tools import lesson
 from tools.answers import Answer, Bench, read, time_limit
 

@@ -33,10 +33,8 @@ def test_three_sizes_of_lite_know_the_cat():
     for name in ("efficientnet_lite1", "efficientnet_lite2"):
         if name not in backbones.available():
             pytest.skip(f"the package with the weights of {name} isn't installed")
-        assert (
-            "cat"
-            in backbones.predict(backbones.load(name), datasets.photograph("cat"))[0][0].lower() + " tabby cat"[-3:]
-        )
+        top = backbones.predict(backbones.load(name), datasets.photograph("cat"))[0][0]
+        assert top in {"tabby", "tiger cat", "Egyptian cat"}
 
 
 def test_normalisation_is_the_published_one(lite0):
@@ -88,7 +86,9 @@ def test_an_unknown_network_names_near_ones():
         backbones.load("resnet19")
 
 
-@pytest.mark.parametrize("name", ["alexnet", "vgg16", "resnet18", "densenet121", "efficientnet_lite0"])
+@pytest.mark.parametrize(
+    "name", ["alexnet", "vgg16", "resnet18", "densenet121", "efficientnet_lite0", "mobilenetv3_small_050"]
+)
 def test_freezing_goes_up_to_the_stage_and_no_further(name):
     network = backbones.load(name, pretrained=False, classes=5)
     total = sum(p.numel() for p in network.parameters())
@@ -105,6 +105,21 @@ def test_freezing_goes_up_to_the_stage_and_no_further(name):
         backbones.freeze(network, "penultimate")
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg11", "mobilenetv3_small_050", "repvgg_a0"])
+def test_what_is_frozen_is_what_the_stages_before_are_computed_with(name):
+    """By the gradient: a weight is frozen exactly if the value of the stage before hangs on it."""
+    network = backbones.load(name, pretrained=False)
+    network.train()  # BatchNorm lets gradients through
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    for before, stage in zip(network.stages[:-3], network.stages[1:-2], strict=True):
+        backbones.unfreeze(network)
+        network.zero_grad()
+        network.maps(pixels, before).square().sum().backward()
+        used = {id(p) for p in network.parameters() if p.grad is not None}
+        backbones.freeze(network, stage)
+        assert used == {id(p) for p in network.parameters() if not p.requires_grad}, stage
+
+
 def test_frozen_norms_keep_their_statistics_in_training_mode():
     network = backbones.load("efficientnet_lite0", classes=3)
     backbones.freeze(network, "block7")
@@ -119,12 +134,28 @@ def test_frozen_norms_keep_their_statistics_in_training_mode():
     assert not torch.equal(network.net.state_dict()["bn1.running_mean"], before["bn1.running_mean"])
 
 
+def test_evaluation_mode_ends_with_each_part_as_it_was():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False)))
+    model.train()
+    model[0].eval()  # by hand
+    with backbones.evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert model.training and not model[0].training and model[1][1].training
+
+
+def test_a_norm_without_weights_is_no_obstacle():
+    network = backbones.load("resnet18", pretrained=False, classes=3)
+    network.net.bn1 = nn.BatchNorm2d(64, affine=False)
+    network.train()
+    assert network.net.bn1.training
+
+
 def test_parameter_groups_cover_each_weight_once_with_the_right_rates():
     network = backbones.load("resnet18", pretrained=False, classes=3)
     groups = backbones.parameter_groups(network, head_rate=1.0, body_rate=0.1, decay=0.5, weight_decay=0.01)
     ids = [id(p) for g in groups for p in g["params"]]
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
-    assert all(g["weight_decay"] == (0.01 if g["params"][0].ndim > 1 else 0.0) for g in groups)
+    assert all(g["weight_decay"] == (0.01 if p.ndim > 1 else 0.0) for g in groups for p in g["params"])
     rates = {g["name"]: g["lr"] for g in groups}
     assert rates == {"logits": 1.0, "layer4": 0.1, "layer3": 0.05, "layer2": 0.025, "layer1": 0.0125, "stem": 0.00625}
     for parameter in network.parameters():

@@ -1,4 +1,7 @@
-"""Every benchmark runs with the smallest settings, and what it keeps can be read. No figure is looked at."""
+"""Benchmarks run with the smallest settings, and what they keep can be read. No figure is looked at.
+
+Not time_to_accuracy and accuracy, which are too long with any settings, and explorers, whose work test_browser does.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,8 @@ SMALLEST = {  # script -> its arguments, the arms that every machine has
         ["--images", "8", "--size", "32", "--batch", "4"],
         {"torchvision, from files", "torchvision, per image", "Kornia", "ours"},
     ),
+    "heads": (["--maps-only", "--points", "60", "--size", "32"], {"ours", "scikit-learn, 1,000 steps"}),
+    "processes": (["--methods", "fine_tune", "--per-class", "4"], {"1 process, 1 thread", "1 process"}),
     "growth": (
         ["--numbers", "20", "--streamed", "0"],
         {"decoding", "loading again", "codes", "linear head", "MB at most"},

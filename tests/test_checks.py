@@ -144,6 +144,15 @@ def test_not_implemented_is_not_attempted(capsys):
     assert check.score() == 0.0 and "not attempted yet" in capsys.readouterr().out
 
 
+def test_what_pytorch_has_not_implemented_is_an_error_not_a_stub(capsys):
+    """``mean`` of truth values raises NotImplementedError, and says what to do."""
+    check = Check(lambda x: (x > 0).mean(), points=2)
+    check.equal(torch.ones(3), expected=1.0)
+    assert check.score() == 0.0
+    out = capsys.readouterr().out
+    assert "raised NotImplementedError" in out and "dtype" in out and "not attempted" not in out
+
+
 def test_none_after_an_answer_is_wrong_and_earns_its_part(capsys):
     check = Check(lambda n: 2 if n == 1 else None, points=2)
     check.equal(1, expected=2)

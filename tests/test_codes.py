@@ -107,7 +107,7 @@ def test_the_second_call_reads_the_file(cache, network, monkeypatch):
 
 @pytest.mark.fault(
     "Caches",
-    "codes of other weights, images, stage, pooling, size, flip or crop (a stale key)",
+    "codes of other weights, images, stage, size, flip or crop (a stale key)",
     outcome="a file of their own",
 )
 def test_the_key_holds_all_that_matters(cache, network):

@@ -202,6 +202,16 @@ def test_make_refuses_an_old_python(tmp_path: Path):
     assert not (tmp_path / "environment").exists()
 
 
+def test_ruff_finds_nothing():
+    """``make lint``; with the locked version, as others may format otherwise."""
+    here = metadata.version("ruff")
+    if f"ruff=={here}" not in (ROOT / "requirements.lock").read_text().splitlines():
+        pytest.skip(f"ruff {here} isn't the locked one")
+    for command in (["check", "."], ["format", "--check", "."]):
+        out = subprocess.run([sys.executable, "-m", "ruff", *command], cwd=ROOT, capture_output=True, text=True)
+        assert out.returncode == 0, out.stdout + "`ruff check --fix .` and `ruff format .` mend most of it"
+
+
 def test_targets_that_the_readme_names_exist():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     for name in ("README.md", "CONTRIBUTING.md"):

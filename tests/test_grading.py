@@ -19,7 +19,7 @@ import torch
 from nbconvert import HTMLExporter
 from nbformat import v4
 
-from grading import judge, tasks, wire
+from grading import judge, lookup, tasks, wire
 from grading.bench import Bench, Failed
 from grading.gradebook import harmless
 from grading.sandbox import Limits, isolated
@@ -27,6 +27,7 @@ from grading.tasks import Lesson
 from helpers.checks import names_used
 from tools import answers, lesson
 
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="grading needs Linux or macOS")
 ANSWERS = Path(__file__).parent / "answers"
 SAMPLE = "01_convolution_arithmetic"  # of every kind: functions, values, layers, loops
 SHORT = Limits(cell=2, total=40, memory=1500)  # for answers that must be stopped
@@ -631,9 +632,9 @@ def test_cells_that_change_what_an_answer_needs_are_run(small: Lesson, own: list
     made.cells[at:at] = [v4.new_code_cell(source) for source in own]
     made.cells.append(v4.new_code_cell("raise ValueError('an experiment that nothing needs')"))
     task = tasks.prepare(small, made).task
-    cells = [{**cell, "source": judge.readable(cell["source"])} for cell in task["cells"]]
+    cells = [{**cell, "source": lookup.readable(cell["source"])} for cell in task["cells"]]
     names: dict = {}
-    for i in judge.chosen(cells, set()):
+    for i in lookup.chosen(cells, set()):
         exec(cells[i]["source"], names)
     assert names["add_1"](1) == 2
 
@@ -787,20 +788,28 @@ def test_what_helpers_import_late_is_imported_once(lesson_file):
         )
 
 
+def test_what_pytorch_has_not_implemented_is_said_in_marking(small: Lesson):
+    """``mean`` of truth values raises NotImplementedError: it is no untouched stub."""
+    code = "import torch\n\ndef add_1(n):\n    return (torch.tensor([n]) > 0).mean()"
+    with Bench(small.setup) as bench:
+        output = bench.judge(tasks.prepare(small, notebook(small, {"add_1": code})).task)["checks"]["add_1"]["output"]
+    assert "raised NotImplementedError" in output and "dtype" in output and "not attempted" not in output
+
+
 def test_each_of_many_cells_is_read_once_not_once_a_round(small: Lesson, monkeypatch):
     """A chain, of which each round finds one link."""
     made = notebook(small, {"add_1": "def add_1(n):\n    return n + x1999"})
     chain = [{"source": f"x{i} = x{i - 1}", "answer": "", "own": True} for i in range(2000)]
     read = []
-    monkeypatch.setattr(judge, "_parse", lambda source, parse=judge._parse: read.append(source) or parse(source))
-    assert len(judge.chosen([*chain, {"source": "x1999", "answer": "add_1", "own": False}], set())) == 2001
+    monkeypatch.setattr(lookup, "_parse", lambda source, parse=lookup._parse: read.append(source) or parse(source))
+    assert len(lookup.chosen([*chain, {"source": "x1999", "answer": "add_1", "own": False}], set())) == 2001
     assert max(collections.Counter(read).values()) == 2, "each cell is read twice, however many rounds there are"
     made.cells[2:2] = [v4.new_markdown_cell(f"A note {i}.") for i in range(1500)]
     tasks.prepare(small, made)
     made.cells += [v4.new_code_cell("1") for _ in range(1000)]
     with pytest.raises(tasks.Unreadable, match=r"cells; the most is 2000"):
         tasks.read(lesson.dump(made))
-    assert judge.needs("def f():\n    nonlocal x") == set()
+    assert lookup.needs("def f():\n    nonlocal x") == set()
 
 
 def test_a_judge_takes_no_more_memory_than_a_submission_may(small: Lesson):
@@ -850,7 +859,7 @@ def test_a_ban_is_the_same_for_the_student_and_in_marking(code: str, banned: boo
     names: dict = {}
     exec(NAMES + code, names)
     assert ("conv2d" in names_used(names["pick"])) == banned
-    assert ("conv2d" in judge.names_in([NAMES, code], "pick")) == banned
+    assert ("conv2d" in lookup.names_in([NAMES, code], "pick")) == banned
 
 
 @pytest.mark.parametrize(
@@ -864,15 +873,16 @@ def test_a_ban_is_the_same_for_the_student_and_in_marking(code: str, banned: boo
     ],
 )
 def test_marking_reads_more_of_the_text(code: str):
-    assert "conv2d" in judge.names_in([code], "pick")
+    assert "conv2d" in lookup.names_in([code], "pick")
 
 
 def test_the_last_cell_that_defines_a_name_counts():
     first, last = "def pick(x):\n    return F.conv2d(x)", "def pick(x):\n    return abs(x)"
-    assert judge.names_in([first, last], "pick") == {"abs"} and "conv2d" in judge.names_in([last, first], "pick")
+    assert lookup.names_in([first, last], "pick") == {"abs"} and "conv2d" in lookup.names_in([last, first], "pick")
     long = " + ".join(["1"] * 600)
     assert (
-        judge.names_in([long, "for pick in [abs]: pass"], "pick") == {"abs"} and judge.names_in(["("], "pick") == set()
+        lookup.names_in([long, "for pick in [abs]: pass"], "pick") == {"abs"}
+        and lookup.names_in(["("], "pick") == set()
     )
 
 
@@ -880,11 +890,11 @@ def test_the_last_cell_that_defines_a_name_counts():
 def test_checks_ask_a_student_for_answers_only(source: Path):
     """And what the lesson's own answers use is allowed: in marking, both once went wrong without a word."""
     course = Lesson(source)
-    known = set(dir(builtins)).union(course.questions, *(judge.binds(ast.parse(cell)) for cell in course.setup))
+    known = set(dir(builtins)).union(course.questions, *(lookup.binds(ast.parse(cell)) for cell in course.setup))
     for name, (cell, check) in lesson.exercises(course.full).items():
         if check is not None:
-            assert judge.needs(lesson.without_markers(check.source)) <= known
-            assert not {"conv2d", "preservation"} & judge.names_in([lesson.without_markers(cell.source)], name)
+            assert lookup.needs(lesson.without_markers(check.source)) <= known
+            assert not {"conv2d", "preservation"} & lookup.names_in([lesson.without_markers(cell.source)], name)
 
 
 @pytest.mark.parametrize(

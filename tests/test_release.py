@@ -73,7 +73,7 @@ def test_what_else_lies_in_the_students_folder_stays(tmp_path: Path):
     release.student_repository(folder, lesson.sources()[:1])
     assert {name: (folder / name).read_text() for name in mine} == mine
     assert not (folder / "helpers" / "gone.py").exists() and not (folder / "notebooks" / "03_renamed.ipynb").exists()
-    assert len(list((folder / "notebooks").glob("0*.ipynb"))) == len(lesson.sources())
+    assert len(list((folder / "notebooks").glob("[0-9]*.ipynb"))) == len(lesson.sources())
 
 
 def test_instructors_get_the_marking_scheme(tmp_path: Path):

@@ -226,6 +226,194 @@ def test_ctrl_c_returns_the_history_so_far():
     assert history.stopped == "interrupted" and len(history.epochs) == 1
 
 
+def test_the_same_groups_serve_twice():
+    model = fresh()
+    groups = [{"params": list(model.parameters()), "lr": 1e-2}]
+    for _ in range(2):
+        before = weights(model)
+        training.fit(model, TRAIN, epochs=2, groups=groups)
+        assert (weights(model) - before).abs().max() > 1e-2  # the schedule ends near zero: it must begin anew
+    assert groups == [{"params": list(model.parameters()), "lr": 1e-2}]
+
+
+@pytest.mark.parametrize("after", [1, 4, 8])
+def test_the_last_finished_epoch_is_kept_where_nothing_chooses(after, capsys):
+    """Three batches an epoch; Ctrl-C, or NaN, in the middle of one: the weights are those that the history names."""
+
+    def stops(images, generator):
+        calls.append(len(images))
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return images
+
+    def spoils(images, generator):
+        calls.append(len(images))
+        return images * (float("nan") if len(calls) == after else 1.0)
+
+    for change, said in ((stops, "interrupted"), (spoils, "diverged")):
+        calls, seen = [], []
+        model = plain_net()
+        options = {"epochs": 5, "batch": 30, "rate": 1e-2, "schedule": "constant", "augment": change}
+        history = training.fit(model, TRAIN, **options, on_epoch=lambda m, h: seen.append(weights(m)))  # noqa: B023
+        assert history.stopped == said and history.best == len(history.epochs) - 1 == (after - 1) // 3 - 1
+        if seen:
+            assert torch.equal(weights(model), seen[-1])
+
+
+def test_what_on_epoch_changes_stays_also_when_resumed(tmp_path):
+    def halves(model, history):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(0.5)
+
+    def stops(images, generator):
+        calls.append(len(images))
+        if len(calls) == 8:  # in the third epoch
+            raise KeyboardInterrupt
+        return AUGMENT(images, generator)
+
+    options = {"epochs": 4, "batch": 30, "rate": 1e-2}
+    whole, part, calls, file = plain_net(), plain_net(), [], tmp_path / "run.pt"
+    training.fit(whole, TRAIN, **options, augment=AUGMENT, on_epoch=halves)
+    last = weights(whole)
+
+    class Augment:
+        """The same text whether it stops or not."""
+
+        def __init__(self, change):
+            self.change = change
+
+        def __repr__(self):
+            return "AUGMENT"
+
+        def __call__(self, *what):
+            return self.change(*what)
+
+    training.fit(part, TRAIN, **options, augment=Augment(stops), on_epoch=halves, checkpoint=file)
+    history = training.fit(plain_net(), TRAIN, **options, augment=Augment(AUGMENT), on_epoch=halves, checkpoint=file)
+    resumed = plain_net()
+    training.fit(resumed, TRAIN, **options, augment=Augment(AUGMENT), on_epoch=halves, checkpoint=file)
+    assert len(history.epochs) == 4 and torch.equal(weights(resumed), last)
+
+
+def test_a_checkpoint_of_another_function_is_not_used(tmp_path, capsys):
+    file, options = tmp_path / "run.pt", {"epochs": 1, "batch": 30}
+    for change in (lambda x, g: x, lambda x, g: x):
+        training.fit(plain_net(), TRAIN, **options, augment=change, checkpoint=file)
+        assert "other settings" not in capsys.readouterr().out
+    training.fit(plain_net(), TRAIN, **options, augment=lambda x, g: x + 1, checkpoint=file)
+    assert "other settings" in capsys.readouterr().out
+
+
+def test_resumed_after_a_cut_batch_it_is_cut_from_the_start(tmp_path, capsys):
+    class Small(nn.Sequential):
+        def forward(self, images):
+            if len(images) > 20 and self.training:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().forward(images)
+
+    def stop(model, history):
+        if len(history.epochs) == 2:
+            raise KeyboardInterrupt
+
+    options = {"epochs": 3, "batch": 30, "checkpoint": tmp_path / "run.pt"}
+    training.fit(Small(*plain_net()), TRAIN, **options, on_epoch=stop)
+    assert "in 2 pieces" in capsys.readouterr().out
+    training.fit(Small(*plain_net()), TRAIN, **options)
+    assert "pieces" not in capsys.readouterr().out  # nothing is tried that has failed already
+
+
+def test_label_smoothing_leaves_the_network_less_sure():
+    sure = []
+    for smoothing in (0.0, 0.4):
+        model = plain_net()
+        training.fit(model, TRAIN, epochs=20, rate=1e-2, batch=30, label_smoothing=smoothing)
+        sure.append(float(training.evaluate(model, TRAIN).probabilities.max(1).values.mean()))
+    assert sure[0] > 0.95 and abs(sure[1] - 0.8) < 0.1  # 1 - 0.4 + 0.4 / 2
+
+
+def test_the_rate_goes_up_and_comes_down_again():
+    rates = training.fit(fresh(), TRAIN, epochs=10, rate=1e-2)["rate"]
+    assert rates[0] < max(rates) and rates[-1] < 0.01 * max(rates) and max(rates) == pytest.approx(1e-2, rel=0.1)
+    assert len(set(training.fit(fresh(), TRAIN, epochs=3, rate=1e-2, schedule="constant")["rate"])) == 1
+
+
+def test_without_keep_best_the_last_epoch_is_kept():
+    model, seen = fresh(), []
+    wrong = dataclasses.replace(VALIDATION, labels=1 - VALIDATION.labels)  # the more is learned, the worse it fits
+    options = {"epochs": 6, "rate": 1e-2, "on_epoch": lambda m, h: seen.append(weights(m))}
+    history = training.fit(model, TRAIN, wrong, **options, keep_best=False)
+    assert history["validation_accuracy"][0] > history["validation_accuracy"][5]
+    assert history.best == 5 and torch.equal(weights(model), seen[5])
+
+
+def test_the_training_loss_counts_each_image_once():
+    """Of a network that doesn't learn, it is the mean over all images, though the last batch is a small one."""
+    model = plain_net()
+    expected = training.evaluate(model, TRAIN.subset(range(70)))
+    history = training.fit(model, TRAIN.subset(range(70)), epochs=1, batch=32, rate=0.0, weight_decay=0.0)
+    assert history["train_loss"][0] == pytest.approx(expected.loss, rel=1e-5)
+    assert history["train_accuracy"][0] == pytest.approx(expected.accuracy)
+
+
+def test_a_trained_model_is_ready_to_predict():
+    model = fresh()
+    training.fit(model, TRAIN, epochs=1)
+    assert not any(module.training for module in model.modules())
+
+
+def test_a_mean_over_the_mirror_image():
+    model = fresh().eval()
+    with torch.inference_mode():
+        images = VALIDATION.images.float()
+        both = (model(images).softmax(1) + model(images.flip(-1)).softmax(1)) / 2
+    assert torch.allclose(training.evaluate(model, VALIDATION, flip=True).probabilities, both, atol=1e-6)
+    assert not torch.allclose(training.evaluate(model, VALIDATION).probabilities, both, atol=1e-3)
+
+
+def test_fp16_scales_its_loss_and_takes_the_scale_along(tmp_path):
+    """Gradients of fp16 are too small without a factor; one that was found is part of the checkpoint."""
+    scales = []
+
+    class Watched(torch.amp.GradScaler):
+        def scale(self, outputs):
+            scales.append(self.get_scale())
+            return super().scale(outputs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.amp, "GradScaler", lambda *a, **o: Watched(*a, **o, init_scale=128.0, growth_interval=2))
+        options = {"batch": 30, "precision": "fp16", "rate": 1e-3, "epochs": 4, "checkpoint": tmp_path / "run.pt"}
+
+        def stop(model, history):
+            if len(history.epochs) == 3:
+                raise KeyboardInterrupt
+
+        training.fit(plain_net(), TRAIN, **options, on_epoch=stop)
+        grown, scales[:] = scales[-1], []
+        training.fit(plain_net(), TRAIN, **options)
+    assert grown > 128 and scales[0] > 128
+
+
+def test_half_precision_measures_its_loss_in_float32():
+    """Scores of a few thousand: bf16 knows them to 16 only."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1024, 2))
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor([1.0, 1.00390625]))
+    history = training.fit(model, TRAIN, epochs=1, batch=90, rate=0.0, weight_decay=0.0, precision="bf16")
+    scores = torch.tensor([1.0, 1.0]).repeat(90, 1)  # as bf16 rounds them
+    assert history["train_loss"][0] == pytest.approx(float(nn.functional.cross_entropy(scores, TRAIN.labels)), abs=1e-6)
+
+
+def test_validation_has_the_precision_of_the_training(monkeypatch):
+    asked, real = [], training._autocast
+    monkeypatch.setattr(
+        training, "_autocast", lambda precision, device: asked.append(precision) or real(precision, device)
+    )
+    training.fit(fresh(), TRAIN, VALIDATION, epochs=1, precision="bf16")
+    assert set(asked) == {"bf16"}
+
+
 def test_soft_labels_are_learned():
     soft = stripes(90, soft=True)
     model = fresh()
@@ -236,12 +424,19 @@ def test_soft_labels_are_learned():
 
 @pytest.mark.fault("Training", "a last batch of one image, with BatchNorm", outcome="left out")
 def test_a_last_batch_of_one_is_left_out():
-    history = training.fit(fresh(), TRAIN.subset(range(33)), epochs=1, batch=32)
-    assert history["train_loss"][0] > 0
+    flat = nn.Sequential(
+        nn.Flatten(), nn.Linear(1024, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)
+    )  # a single image stops it
+    history = training.fit(flat, TRAIN.subset(range(33)), epochs=1, batch=32)
+    assert history.stopped == "finished" and int(flat[2].num_batches_tracked) == 1
 
 
 def test_training_at_another_size():
-    training.fit(fresh(), TRAIN, VALIDATION, epochs=1, size=16)
+    seen = []
+    model = fresh()
+    model.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[2:]))
+    training.fit(model, TRAIN, VALIDATION, epochs=1, size=16)
+    assert set(seen) == {(16, 16)}
 
 
 def test_metrics_are_scikit_learns():

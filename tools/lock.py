@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from tools import lesson
 
-_NOT_OURS = {"pip", "setuptools", "wheel"}
+_NOT_OURS = {"pip", "setuptools", "uv", "wheel"}
 
 
 def lines() -> list[str]:

@@ -32,20 +32,30 @@ PUBLISHED = {  # (set, measure) -> what others reached
     ("solar-cells", "weighted_accuracy"): "82.4 (descriptors + SVM), 88.4 (VGG-19 fine-tuned)",
     ("solar-cells", "auc"): "88.5, 94.4 (the same two)",
 }
-COMPARED = [  # (results, our arm, others' arms, what the machine could do at best)
-    ("training*", "ours", ("Lightning", "plain loop", "fastai"), ("ceiling", "ceiling, replayed")),
+COMPARED = [  # (results, our arm, others' arms, others' with our memory setting, what the machine could do at best)
     (
-        "codes*",
+        "training*",
+        "ours",
+        ("Lightning", "plain loop", "fastai"),
+        ("Lightning, memory kept", "plain loop, memory kept"),
+        ("ceiling", "ceiling, replayed"),
+    ),
+    (
+        "codes-cpu*",
         "ours, again",
         ("channels_last", "eager"),
-        ("OpenVINO's own, f32", "ONNX Runtime's own", "PyTorch alone, compiled"),
+        ("channels_last, memory kept",),
+        ("OpenVINO's own, f32", "ONNX Runtime's own"),
     ),
-    ("augment*", "ours", ("Kornia", "torchvision, per image", "torchvision, from files"), ()),
-    ("heads", "ours, svm", ("scikit-learn, svm",), ()),
-    ("heads", "ours", ("scikit-learn", "openTSNE"), ()),
-    ("maps", "ours", ("scikit-learn", "openTSNE"), ()),
-    ("time*", "ours, codes + SVM", ("plain loop", "fastai, fine_tune"), ()),
+    ("codes-cuda", "ours, again", ("channels_last", "eager"), (), ("PyTorch alone, compiled",)),
+    ("augment*", "ours", ("Kornia", "torchvision, per image", "torchvision, from files"), (), ()),
+    ("heads", "ours, svm", ("scikit-learn, svm",), (), ()),
+    ("heads", "ours, logistic", ("scikit-learn, logistic",), (), ()),
+    ("heads", "ours", ("openTSNE, 500 steps",), (), ()),
+    ("maps", "ours", ("openTSNE, 500 steps",), (), ()),
+    ("time*", "ours, codes + SVM", ("PyTorch's codes + LinearSVC",), (), ()),
 ]
+PACKAGES = {"Lightning": "lightning", "fastai": "fastai"}  # arm -> what it needs
 
 
 def table(lessons: list[Path], measured: dict, address: str) -> str:
@@ -87,29 +97,43 @@ def accuracies(rows: list[dict]) -> str:
 
 def ratios() -> str:
     """Each way of ours beside the fastest other one, and beside what the machine could do at best, from one run."""
-    head = ["benchmark", "machine", "ours", "fastest other", "ours is", "of the limit"]
+    head = ["benchmark", "machine", "ours", "fastest other", "ours is", "with our memory setting", "of the limit"]
     lines = [head, ["---"] * len(head)]
-    for pattern, own, others, limits in COMPARED:
+    for pattern, own, *arms in COMPARED:
+        what = own.removeprefix("ours").removesuffix(", again")
         for file in sorted(RESULTS.glob(f"{pattern}.json")):
             result = site.read_json(file)
-            for case, arms in result["figures"].items():
-                if own in arms:
-                    lines.append(_compared(f"{file.stem}: {case}", result, arms, own, others, limits))
+            for case, found in result["figures"].items():
+                if own in found and any(arm in found for arm in arms[0]):
+                    lines.append(_compared(f"{file.stem}: {case}{what}", result, found, own, *arms))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _compared(name: str, result: dict, arms: dict, own: str, others: tuple, limits: tuple) -> list[str]:
+def _compared(name: str, result: dict, arms: dict, own: str, others: tuple, kept: tuple, limits: tuple) -> list[str]:
     per_second = result["unit"] == "images/s"
     speed = {  # cases a second
         arm: middle if per_second else 1 / middle
         for arm, middle in ((arm, statistics.median(values)) for arm, values in arms.items())
     }
     other = max((arm for arm in others if arm in speed), key=speed.__getitem__)
-    limit = max((speed[arm] for arm in limits if arm in speed), default=None)
     unit = " images/s" if per_second else " s"
-    ours, theirs = (_figure(statistics.median(arms[arm])) + unit for arm in (own, other))
-    share = f"{speed[own] / limit:.2f}" if limit else ""
-    return [name, result["where"]["chip"], ours, f"{theirs} ({other})", f"{speed[own] / speed[other]:.2g} ×", share]
+    ours, theirs = (
+        _figure(middle) + unit * math.isfinite(middle)
+        for middle in (statistics.median(arms[own]), statistics.median(arms[other]))
+    )
+    absent = [arm for arm in others if arm not in arms and result["where"].get(PACKAGES.get(arm)) == "not installed"]
+    missing = f"; without {' and '.join(absent)}, not installed" if absent else ""
+    once = " (one round)" if len(arms[own]) == 1 else ""
+    best = {arm: speed[arm] for arm in (*others, *kept) if arm in speed and any(arm in speed for arm in kept)}
+    shares = [_times(speed[own] / max(best.values())) if best else ""]
+    limit = max((speed[arm] for arm in limits if arm in speed), default=None)
+    shares.append(f"{speed[own] / limit:.2f}" if limit else "")
+    ratio = _times(speed[own] / speed[other]) if speed[other] else ""
+    return [name + once, result["where"]["chip"], ours, f"{theirs} ({other}{missing})", ratio, *shares]
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.{2 if ratio < 1 else 1 if ratio < 10 else 0}f} ×"
 
 
 def speeds(name: str, result: dict) -> str:

@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
     lessons = lesson.sources(options.lessons)
     known = {path.stem for path in lessons}
     if options.only:
-        lessons = [path for path in lessons if path.stem in options.only or path.stem[:2] in options.only]
+        lessons = [path for path in lessons if {path.stem, path.stem[:2], path.stem[:2].lstrip("0")} & {*options.only}]
     if not lessons:
         print(f"There is no lesson {' '.join(options.only)} in {options.lessons}.")
         return 1

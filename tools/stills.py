@@ -50,8 +50,11 @@ def chromium() -> str | None:
 @contextmanager
 def browser(path: str | None = None) -> Iterator[Browser]:
     """A Chromium without a window that reaches no machine but this one."""
+    path = path or chromium()  # before the next line: it may ask Playwright, too
+    if path is None:
+        raise FileNotFoundError("No Chromium: `playwright install chromium`, or name one in COURSE_CHROMIUM.")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path or chromium(), args=list(_OPTIONS))
+        started = playwright.chromium.launch(executable_path=path, args=list(_OPTIONS))
         yield started
         started.close()
 

@@ -218,10 +218,12 @@ def test_progress_tells_the_time_left(capsys, monkeypatch):
 FORMULAS = {
     "the area $x^2$ of": True,
     "$$\\frac{a}{b}$$": True,
+    "as $\\sqrt{v +\n\\epsilon}$ says": True,
     "`$x$` and ``$y$``": False,
     "```\n$x$\n```": False,
     "from 3$ to 4$ or $5": False,
     "costs $5 and $6": False,
+    "costs $5\n\nand that is $x dear": False,
 }
 
 
@@ -230,6 +232,14 @@ def test_formulas_become_mathml_but_code_and_prices_dont(text):
     assert ("<math" in site.with_formulas(text)) == FORMULAS[text]
     if not FORMULAS[text]:
         assert site.with_formulas(text) == text
+
+
+@pytest.mark.parametrize("source", lesson.sources(), ids=lambda path: path.stem)
+def test_every_formula_of_a_lesson_is_drawn(source):
+    for cell in lesson.student(source).cells:
+        if cell.cell_type == "markdown":
+            left = re.sub(r"(`+)(?:.(?!\1))*.\1", "", site.with_formulas(cell.source), flags=re.S)
+            assert not re.search(r"\$[^$]*\\[a-zA-Z]", left), left
 
 
 def test_first_figure_is_the_thumbnail():

@@ -21,7 +21,9 @@ from tools import lesson
 
 BUILD = lesson.ROOT / "build"
 _FORMULA = re.compile(
-    r"(`+)(?:.(?!\1))*.\1|\$\$(?P<block>.+?)\$\$|(?<![\\$\w])\$(?P<line>[^\s$][^$\n]*?)(?<!\s)\$(?!\d)", re.S
+    r"(`+)(?:.(?!\1))*.\1|\$\$(?P<block>.+?)\$\$|"
+    r"(?<![\\$\w])\$(?P<line>[^\s$](?:[^$\n]|\n(?!\n))*?)(?<!\s)\$(?!\d)",  # it may go on in the next line
+    re.S,
 )
 _STYLE = """:root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}

@@ -67,7 +67,8 @@ def keep(name: str, figures: dict[str, dict[str, list[float]]], unit: str, **mor
     print(f"{name}, {case} ({unit}; median of {len(next(iter(arms.values())))} rounds)")
     for arm, values in arms.items():
         span = f"({min(values):.2f} - {max(values):.2f})"
-        print(f"  {arm:24s} {medians[arm]:10.2f}  {medians[arm] / best:6.2f} times the best  {span}")
+        ratio = medians[arm] / best if best else math.nan
+        print(f"  {arm:24s} {medians[arm]:10.2f}  {ratio:6.2f} times the best  {span}")
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"unit": unit, "figures": figures, "where": where(), **more}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")

@@ -73,7 +73,8 @@ def test_what_else_lies_in_the_students_folder_stays(tmp_path: Path):
     release.student_repository(folder, lesson.sources()[:1])
     assert {name: (folder / name).read_text() for name in mine} == mine
     assert not (folder / "helpers" / "gone.py").exists() and not (folder / "notebooks" / "03_renamed.ipynb").exists()
-    assert len(list((folder / "notebooks").glob("[0-9]*.ipynb"))) == len(lesson.sources())
+    notebooks = {f"notebooks/{path.name}" for path in (folder / "notebooks").glob("*.ipynb")}
+    assert notebooks - {*mine} == {f"notebooks/{source.stem}.ipynb" for source in lesson.sources()}
 
 
 def test_instructors_get_the_marking_scheme(tmp_path: Path):

@@ -8,7 +8,7 @@ on: ``machine.keep_memory``.)
 - ``arithmetic``, up to ``WHOLE`` (167, 328): sizes, parameters, multiply-adds, receptive fields;
 - ``datasets`` (248): image sets, and how they are split;
 - ``backbones`` (332): pretrained networks with named stages; freezing, and a learning rate for each stage;
-- ``codes``, up to ``_runner`` (208, 296): the features of an image set, computed once;
+- ``codes``, up to ``_runner`` (212, 304): the features of an image set, computed once;
 - ``linear``, up to ``_choose`` (88, 186): the classifier on codes;
 - ``training``, up to ``_Stepper`` (283, 485): the training loop, and what is measured;
 - ``transfer``, up to ``compare`` (273, 398): from scratch, codes and fine-tuning, compared.

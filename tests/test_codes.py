@@ -87,6 +87,14 @@ def test_a_single_image_is_converted_too(cache, network, monkeypatch):
     assert torch.allclose(fast[7:8], slow, rtol=1e-2, atol=1e-3) and fast.shape == (70, 1280)
 
 
+def test_openvino_gives_its_buffers_back_and_goes_on(cache, network, monkeypatch):
+    openvino, given_back = pytest.importorskip("openvino"), []
+    release = openvino.CompiledModel.release_memory
+    monkeypatch.setattr(openvino.CompiledModel, "release_memory", lambda own: given_back.append(release(own)))
+    first, again = (codes.extract(network, IMAGES, engine="openvino", device=CPU, cache=False) for _ in range(2))
+    assert len(given_back) == 2 and torch.equal(first, again)
+
+
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_bf16_codes_point_the_same_way_and_have_a_file_of_their_own(cache, network, engine):
     if engine == "openvino":

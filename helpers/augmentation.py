@@ -114,9 +114,8 @@ class PCALighting:
             raise ValueError(f"fitted to images of {len(self.values)} channels, but these have {images.shape[1]}.")
         device = images.device
         alphas = torch.randn(len(images), len(self.values), generator=generator, device=device) * self.sigma
-        offsets = (alphas * self.values.to(device, non_blocking=True)) @ self.directions.to(
-            device, non_blocking=True
-        ).T  # (N, C)
+        values, directions = (part.to(device, non_blocking=True) for part in (self.values, self.directions))
+        offsets = (alphas * values) @ directions.T  # (N, C)
         return images + 255 * offsets[:, :, None, None]
 
 

@@ -85,9 +85,7 @@ class Backbone(nn.Module):
         self.name, self.net, self.preprocess = name, net, preprocess
         self.keep_norms_still = True
         self._spans = spans
-        self._head_name = next((n for n, m in reversed(list(net.named_modules())) if isinstance(m, nn.Linear)), "")
-        if not self._head_name:
-            raise ValueError(f"{name} has no fully connected layer (nn.Linear) to replace: take another network.")
+        self._head_name = next(n for n, m in reversed(list(net.named_modules())) if isinstance(m, nn.Linear))
         self.register_buffer("_mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(preprocess.std).view(1, 3, 1, 1), persistent=False)
 

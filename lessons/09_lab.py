@@ -377,9 +377,9 @@ check.score()
 # - The ladder protects an **honest** student from choosing by the test part without noticing.
 # - It does not keep a secret. The labels are files on this machine, and restarting the notebook resets the board.
 # - Your mark comes from the same notebook, run again with `COURSE_LAB_SEED` set to a number that you don't know. All
-#   images are divided anew, and all is trained again. A sound method scores nearly the same: we found a spread
-#   (one standard deviation) of about one point over the splits, so two points more or less happen. Settings tuned to one split fall back,
-#   and labels written down don't fit any more.
+#   images are divided anew, and all is trained again. A sound method scores nearly the same: we found a spread (one
+#   standard deviation) of about one point over the splits, so two points more or less happen. Settings tuned to one
+#   split fall back, and labels written down don't fit any more.
 # - Against somebody who copies labels from files, only reading the code helps. Your code will be read.
 #
 # The first line of the board: a head on *tiny images*, 16×16 gray pixels. It also shows the form that your own

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -103,18 +104,6 @@ def whole_batch() -> TorchFunctionMode | nullcontext:
     return nullcontext() if count() == 1 else _WholeBatch()
 
 
-class _Total(torch.autograd.Function):
-    """``total`` with a gradient: what one process puts in changes the sum in all of them."""
-
-    @staticmethod
-    def forward(ctx, value: torch.Tensor) -> torch.Tensor:
-        return total(value.clone())
-
-    @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
-        return total(gradient.clone())
-
-
 class _WholeBatch(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         result = _batch_norm if function is F.batch_norm else function
@@ -124,19 +113,48 @@ class _WholeBatch(TorchFunctionMode):
 def _batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
     if not training:
         return torch.batch_norm(x, weight, bias, running_mean, running_var, False, momentum, eps, False)
-    axes, wide = [0, *range(2, x.dim())], (1, -1, *[1] * (x.dim() - 2))
-    values = x.float()
-    size = values.new_tensor([x.numel() // x.shape[1]])
-    sums = _Total.apply(torch.cat([values.sum(axes), size]))
-    n, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
-    # The mean first, then deviations from it: E[x²] - E[x]² would lose digits.
-    centred = values - mean.view(wide)
-    variance = _Total.apply(centred.square().sum(axes)) / n
+    if weight is None:
+        weight, bias = x.new_ones(x.shape[1], dtype=torch.float32), x.new_zeros(x.shape[1], dtype=torch.float32)
+    result, mean, unbiased = _Normalised.apply(x, weight, bias, eps)
     if running_mean is not None:
         with torch.no_grad():
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_((variance * n / (n - 1)).to(running_var.dtype), momentum)
-    result = centred * (variance + eps).rsqrt().view(wide)
-    if weight is not None:
-        result = result * weight.view(wide) + bias.view(wide)
-    return result.to(x.dtype)
+            running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+    return result
+
+
+class _Normalised(torch.autograd.Function):
+    """A batch that lies in several processes, normalised: one message forwards, one backwards."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, eps):
+        variance, mean = torch.var_mean(x.float(), [0, *range(2, x.dim())], correction=0)
+        size = mean.new_tensor([x.numel() // x.shape[1]])
+        rows = mean.new_zeros(count(), 2 * len(mean) + 1)
+        rows[dist.get_rank()] = torch.cat([mean, variance, size]).nan_to_num()  # a share may hold no image
+        means, variances, sizes = total(rows).split([len(mean), len(mean), 1], dim=1)
+        # The variances around the parts' own means, and the means' variance: E[x²] - E[x]² would lose digits.
+        n, shares = sizes.sum(), sizes / sizes.sum()
+        mean = (shares * means).sum(0)
+        variance = (shares * (variances + (means - mean).square())).sum(0)
+        ctx.save_for_backward(x, weight, mean, variance, n)
+        ctx.eps = eps
+        # PyTorch's own kernels divide by the number of images here
+        result = torch.batch_norm(x, weight, bias, mean, variance, False, 0.0, eps, False) if len(x) else x.clone()
+        return result, mean, variance * n / (n - 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient, *_):
+        x, weight, mean, variance, n = ctx.saved_tensors
+        # With mean and variance as they are; their own share in the gradient needs the sums over the whole batch.
+        fixed = (gradient, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True])
+        empty = gradient, torch.zeros_like(weight), torch.zeros_like(weight)
+        by_x, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(*fixed) if len(x) else empty
+        all_weight, all_bias = total(torch.stack([by_weight, by_bias]).float()) / n
+        scale = (variance + ctx.eps).rsqrt()
+        slope = -weight * scale * scale * all_weight
+        wide = (1, -1, *[1] * (x.dim() - 2))
+        by_x = torch.addcmul(by_x.float(), x.float(), slope.view(wide))
+        by_x += (-weight * scale * all_bias - slope * mean).view(wide)
+        return by_x.to(x.dtype), by_weight, by_bias, None

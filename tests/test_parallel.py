@@ -12,6 +12,7 @@ import pytest
 import torch
 from made import SmallNet, stripes
 from PIL import Image
+from torch import nn
 
 from helpers import backbones, codes, machine, parallel, training
 from helpers.augmentation import ColourJitter, Compose, RandomAffine
@@ -30,9 +31,23 @@ def work(folder: Path) -> None:
     history = training.fit(model, image_set, test, checkpoint=folder / "checkpoint", **options)
     metrics = training.evaluate(model, test, batch=8)
     values = codes.extract(backbones.load("efficientnet_lite0", pretrained=False), test, progress=False)
+    alone = normalised(1), normalised(5)
     if parallel.first():
         found = {"weights": model.state_dict(), "loss": history["train_loss"], "right": history["train_accuracy"]}
-        torch.save(found | {"probabilities": metrics.probabilities, "codes": values}, folder / "found.pt")
+        found |= {"probabilities": metrics.probabilities, "codes": values, "normalised": alone}
+        torch.save(found, folder / "found.pt")
+
+
+def normalised(n: int) -> list[torch.Tensor]:
+    """What BatchNorm without weights makes of n images far from 0, its running statistics, and the images' gradient."""
+    layer, mine = nn.BatchNorm2d(3, affine=False), parallel.share(n)
+    images = torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 + 300
+    given = images[mine].requires_grad_()
+    with parallel.whole_batch():
+        result = layer(given)
+    (result * images[mine].cos()).sum().backward()
+    rows = [parallel.gather(part, n) for part in (result.detach(), given.grad)]
+    return [*rows, layer.running_mean, layer.running_var]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +78,13 @@ def test_two_processes_train_as_one(both):
         torch.testing.assert_close(two["weights"][name], value, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-4) and two["right"] == one["right"]
     torch.testing.assert_close(two["probabilities"], one["probabilities"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("images", [0, 1], ids=["one image, so that one process has none", "five images"])
+def test_batch_norm_is_that_of_the_whole_batch(both, images):
+    one, two = (found["normalised"][images] for found in both)
+    for theirs, ours in zip(one, two, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_codes_of_shares_are_put_together_in_order(both):
